@@ -1,0 +1,59 @@
+//! Every limit of the system that is not a flag, in one place.
+//!
+//! Reaching a limit is a clear error or a counted refusal, never a panic and never a silent loss.
+
+/// Nodes in one cluster.
+pub const NODES_MAX: usize = 1_000;
+/// Mounts in one cluster.
+pub const MOUNTS_MAX: usize = 10_000;
+
+/// Longest mount path, in bytes after percent-decoding, its leading slash included.
+pub const MOUNT_PATH_BYTES_MAX: usize = 255;
+/// Longest value of one record in etcd, in bytes of JSON.
+pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Longest wire name the kernel answers, in bytes with the root label. Longer names go to userspace.
+pub const NAME_BYTES_MAX: usize = 64;
+/// Slots of one dynamic name: the draw is one byte.
+pub const SLOTS: usize = 256;
+/// Variants of one dynamic name, at most what a slot can name.
+pub const VARIANTS_PER_NAME_MAX: usize = 64;
+/// Answer bytes of one variant: everything between the question and the OPT record.
+pub const VARIANT_BYTES_MAX: usize = 512;
+/// Records (name and type) of one zone generation in the kernel.
+pub const KERNEL_RECORDS_MAX: u32 = 16_384;
+/// Variants of one zone generation in the kernel, over all its records.
+pub const KERNEL_VARIANTS_MAX: u32 = 4_096;
+/// Slot tables of one zone generation in the kernel. Table 0 names variant 0 only.
+pub const KERNEL_SLOT_TABLES_MAX: u32 = 1_024;
+/// Addresses of one family that the kernel answers on.
+pub const LOCAL_ADDRESSES_MAX: usize = 8;
+/// Longest DNS query the kernel looks at, in bytes of DNS message.
+pub const KERNEL_QUERY_BYTES_MAX: usize = 512;
+/// EDNS options of one query that the kernel reads over before it leaves the query to userspace.
+pub const KERNEL_OPTIONS_MAX: usize = 4;
+
+/// Largest DNS message over UDP, in bytes (DNS Flag Day 2020).
+pub const DNS_UDP_BYTES_MAX: u16 = 1_232;
+/// Largest DNS message over UDP without EDNS, in bytes (RFC 1035 §4.2.1).
+pub const DNS_UDP_BYTES_PLAIN: u16 = 512;
+/// DNS clients connected by TCP at one time.
+pub const DNS_TCP_CLIENTS_MAX: usize = 1_024;
+/// Silence after which a DNS client on TCP is closed, in milliseconds (RFC 7766 §6.2.3).
+pub const DNS_TCP_IDLE_MS: u64 = 10_000;
+
+/// Longest head of an HTTP request, in bytes.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header fields of one HTTP request.
+pub const HTTP_HEADERS_MAX: usize = 100;
+/// Longest time a client may take to send its request head, in milliseconds.
+pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
+/// Connections the front holds at one time.
+pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Buffer of one source tunnel in each direction, in bytes.
+pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Longest log line taken from a child process, in bytes; the rest of the line is cut.
+pub const CHILD_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
+/// Events of one etcd watch waiting to be folded.
+pub const WATCH_BACKLOG_MAX: usize = 65_536;

@@ -1,0 +1,23 @@
+//! The only place where time is read.
+#![expect(clippy::disallowed_methods, reason = "this is where time enters")]
+
+use std::time::{Instant, SystemTime};
+
+/// Monotonic time.
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Wall-clock time: for people's eyes only, never for decisions.
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.
+pub fn boot_ns() -> u64 {
+    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+        .expect("Linux always has CLOCK_BOOTTIME");
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    seconds * 1_000_000_000 + nanos
+}

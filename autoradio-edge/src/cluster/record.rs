@@ -1,0 +1,92 @@
+//! The records that stand in etcd, as JSON. Fields this version does not know are kept when a record is written back.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{MountPath, NodeName};
+
+/// The schema this version reads and writes. A record of another schema is refused, not guessed at.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// `mounts/<id>`: one mount, as the operator made it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// The mount's path.
+    pub path: MountPath,
+    /// User name that sources give.
+    pub source_username: String,
+    /// Argon2 hash (PHC string) of the sources' password.
+    pub source_password_hash: String,
+    /// Name shown to listeners and directories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Description shown to listeners and directories.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Listeners of the whole mount on one node, no limit when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_listeners: Option<u32>,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// `nodes/<name>`: what a node says about itself while it lives.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// The node's name: the first label of its DNS name.
+    pub name: NodeName,
+    /// The zone the node serves, without a trailing dot.
+    pub domain: String,
+    /// Addresses that clients reach the node at; DNS answers carry them.
+    pub addresses: Vec<IpAddr>,
+    /// Address that peers reach the node at.
+    pub peer_address: IpAddr,
+    /// First port of the node's front.
+    pub http_port: u16,
+    /// Port of the node's Icecast.
+    pub icecast_port: u16,
+    /// Version of the daemon.
+    pub version: String,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// `masters/<id>`: who accepts the mount's source. The key's create revision is the mount's epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MasterRecord {
+    /// The node that holds the mount.
+    pub node: NodeName,
+}
+
+/// `drain/<name>`: the operator's wish that a node take nothing new.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DrainRecord {
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// `secrets/icecast`: passwords between the daemon and every Icecast of the cluster, made once by the first node.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IcecastSecrets {
+    /// Password of the tunnels that carry sources to Icecast (user `source`).
+    pub source_password: String,
+    /// Password of relays between the cluster's Icecasts (user `relay`).
+    pub relay_password: String,
+    /// Password of Icecast's own admin pages (user `admin`).
+    pub admin_password: String,
+}
+
+impl std::fmt::Debug for IcecastSecrets {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("IcecastSecrets(..)")
+    }
+}

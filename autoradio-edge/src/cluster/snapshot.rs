@@ -1,0 +1,96 @@
+//! The cluster as it was at one revision of etcd: immutable, shared, and in force until a newer one comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MountPath, MountRecord, NodeRecord};
+
+/// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct NodeName(String);
+
+/// A text that is no node name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "node name {name:?}: use one DNS label, 1 to 63 of a-z, 0-9 and inner hyphens; \"source\" is taken"
+)]
+pub struct NodeNameError {
+    /// What was given.
+    pub name: String,
+}
+
+impl NodeName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for NodeName {
+    type Err = NodeNameError;
+
+    fn from_str(name: &str) -> Result<Self, NodeNameError> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let valid = (1..=63).contains(&name.len())
+            && name.bytes().all(plain)
+            && !name.starts_with('-')
+            && !name.ends_with('-')
+            && name != "source";
+        if valid {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(NodeNameError {
+                name: name.to_owned(),
+            })
+        }
+    }
+}
+
+impl TryFrom<String> for NodeName {
+    type Error = NodeNameError;
+
+    fn try_from(name: String) -> Result<Self, NodeNameError> {
+        name.parse()
+    }
+}
+
+impl From<NodeName> for String {
+    fn from(name: NodeName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for NodeName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Who holds a mount, and since which epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// The node.
+    pub node: NodeName,
+    /// Create revision of the claim: grows with every change of master.
+    pub epoch: i64,
+}
+
+/// All cluster state at one etcd revision.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// etcd's revision; 0 before the first listing.
+    pub revision: i64,
+    /// Every mount that parses.
+    pub mounts: BTreeMap<MountPath, Arc<MountRecord>>,
+    /// Every node whose lease lives.
+    pub nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
+    /// Every claim on a mount.
+    pub masters: BTreeMap<MountPath, Master>,
+    /// Nodes that the operator drains.
+    pub draining: BTreeSet<NodeName>,
+}
