@@ -1,4 +1,7 @@
 #![no_std]
-//! What the kernel program and userspace share: limits, map keys and values, verdicts.
+//! What the kernel program and userspace share: limits, the zone's map types, wire numbers, verdicts.
 
 pub mod limits;
+pub mod verdict;
+pub mod wire;
+pub mod zone;

@@ -12,8 +12,8 @@ pub const MOUNT_PATH_BYTES_MAX: usize = 255;
 /// Longest value of one record in etcd, in bytes of JSON.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
-/// Longest wire name the kernel answers, in bytes with the root label. Longer names go to userspace.
-pub const NAME_BYTES_MAX: usize = 64;
+/// Longest wire name the kernel answers, in bytes, its root label included. Longer names go to userspace.
+pub const NAME_BYTES_MAX: usize = 63;
 /// Slots of one dynamic name: the draw is one byte.
 pub const SLOTS: usize = 256;
 /// Variants of one dynamic name, at most what a slot can name.

@@ -9,11 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// Bytes that stay as they are in a key and in a URL path segment (RFC 3986 §2.3, unreserved).
-const ESCAPED: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// In a URL the slashes between segments stay too.
 const ESCAPED_IN_URL: AsciiSet = ESCAPED.remove(b'/');
 /// Longest DNS label (RFC 1035 §2.3.4).
@@ -69,12 +65,9 @@ pub enum MountPathError {
 impl MountPath {
     /// Reads a path as it stands in a request target: percent-encoded, without query.
     pub fn from_encoded(encoded: &str) -> Result<Self, MountPathError> {
-        let decoded =
-            percent_decode_str(encoded)
-                .decode_utf8()
-                .map_err(|_| MountPathError::Character {
-                    path: encoded.to_owned(),
-                })?;
+        let decoded = percent_decode_str(encoded)
+            .decode_utf8()
+            .map_err(|_| MountPathError::Character { path: encoded.to_owned() })?;
         decoded.parse()
     }
 
@@ -139,16 +132,11 @@ impl FromStr for MountPath {
         if path.chars().any(char::is_control) {
             return Err(MountPathError::Character { path: shown() });
         }
-        if bare
-            .split('/')
-            .any(|segment| matches!(segment, "" | "." | ".."))
-        {
+        if bare.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
             return Err(MountPathError::Segment { path: shown() });
         }
         let admin = bare == "admin" || bare.starts_with("admin/");
-        let playlist = PLAYLIST_SUFFIXES
-            .iter()
-            .any(|suffix| path.ends_with(suffix));
+        let playlist = PLAYLIST_SUFFIXES.iter().any(|suffix| path.ends_with(suffix));
         if admin || bare.starts_with('_') || playlist {
             return Err(MountPathError::Reserved { path: shown() });
         }
@@ -200,10 +188,7 @@ mod tests {
             assert!(error.contains(want), "{path:?}: {error}");
         }
         let long = format!("/{}", "x".repeat(255));
-        assert_eq!(
-            long.parse::<MountPath>(),
-            Err(MountPathError::TooLong { bytes: 256 })
-        );
+        assert_eq!(long.parse::<MountPath>(), Err(MountPathError::TooLong { bytes: 256 }));
     }
 
     #[test]

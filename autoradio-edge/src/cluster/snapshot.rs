@@ -41,13 +41,7 @@ impl FromStr for NodeName {
             && !name.starts_with('-')
             && !name.ends_with('-')
             && name != "source";
-        if valid {
-            Ok(Self(name.to_owned()))
-        } else {
-            Err(NodeNameError {
-                name: name.to_owned(),
-            })
-        }
+        if valid { Ok(Self(name.to_owned())) } else { Err(NodeNameError { name: name.to_owned() }) }
     }
 }
 

@@ -55,39 +55,90 @@ impl Placement {
 ///
 /// If that leaves no weight at all, every living node weighs the same: an empty answer helps nobody (fail open).
 pub fn place(snapshot: &Snapshot) -> Placement {
-    let all_draining = snapshot
-        .nodes
-        .keys()
-        .all(|name| snapshot.draining.contains(name));
+    let all_draining = snapshot.nodes.keys().all(|name| snapshot.draining.contains(name));
     let place_node = |(name, record): (&NodeName, &Arc<NodeRecord>)| {
         let draining = snapshot.draining.contains(name);
-        let weight = if draining && !all_draining {
-            0
-        } else {
-            WEIGHT_FULL
-        };
-        (
-            name.clone(),
-            PlacedNode {
-                record: record.clone(),
-                weight,
-                draining,
-            },
-        )
+        let weight = if draining && !all_draining { 0 } else { WEIGHT_FULL };
+        (name.clone(), PlacedNode { record: record.clone(), weight, draining })
     };
     let place_mount = |(path, record): (&MountPath, &Arc<MountRecord>)| {
         let master = snapshot.masters.get(path).cloned();
-        (
-            path.clone(),
-            PlacedMount {
-                record: record.clone(),
-                master,
-            },
-        )
+        (path.clone(), PlacedMount { record: record.clone(), master })
     };
     Placement {
         revision: snapshot.revision,
         nodes: snapshot.nodes.iter().map(place_node).collect(),
         mounts: snapshot.mounts.iter().map(place_mount).collect(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::cluster::SCHEMA_VERSION;
+
+    fn record(name: &str, address: &str) -> Arc<NodeRecord> {
+        let address = address.parse().expect("address");
+        Arc::new(NodeRecord {
+            schema: SCHEMA_VERSION,
+            name: name.parse().expect("name"),
+            domain: "radio.example.com".into(),
+            addresses: vec![address],
+            peer_address: address,
+            http_port: 80,
+            icecast_port: 8000,
+            version: "0".into(),
+            unknown: serde_json::Map::new(),
+        })
+    }
+
+    /// `node1` at 198.18.0.1, alone.
+    pub(crate) fn one_node_snapshot() -> Snapshot {
+        let record = record("node1", "198.18.0.1");
+        Snapshot {
+            revision: 7,
+            nodes: [(record.name.clone(), record)].into(),
+            ..Snapshot::default()
+        }
+    }
+
+    fn weights(snapshot: &Snapshot) -> Vec<u32> {
+        place(snapshot).nodes.values().map(|node| node.weight).collect()
+    }
+
+    #[test]
+    fn draining_nodes_weigh_nothing_unless_all_drain() {
+        let mut snapshot = one_node_snapshot();
+        let second = record("node2", "198.18.0.2");
+        snapshot.nodes.insert(second.name.clone(), second.clone());
+        assert_eq!(weights(&snapshot), [WEIGHT_FULL, WEIGHT_FULL]);
+        snapshot.draining.insert(second.name.clone());
+        assert_eq!(weights(&snapshot), [WEIGHT_FULL, 0]);
+        snapshot.draining.insert("node1".parse().expect("name"));
+        assert_eq!(weights(&snapshot), [WEIGHT_FULL, WEIGHT_FULL], "fail open");
+    }
+
+    #[test]
+    fn a_mounts_master_is_found_only_while_it_lives() {
+        let mut snapshot = one_node_snapshot();
+        let path: MountPath = "/live.mp3".parse().expect("path");
+        let mount = MountRecord {
+            schema: SCHEMA_VERSION,
+            path: path.clone(),
+            source_username: "source".into(),
+            source_password_hash: String::new(),
+            name: None,
+            description: None,
+            max_listeners: None,
+            unknown: serde_json::Map::new(),
+        };
+        snapshot.mounts.insert(path.clone(), Arc::new(mount));
+        assert_eq!(place(&snapshot).master_icecast(&path), None, "nobody holds it");
+        let master = |node: &str| Master { node: node.parse().expect("name"), epoch: 3 };
+        snapshot.masters.insert(path.clone(), master("node1"));
+        let address = "198.18.0.1".parse().expect("address");
+        assert_eq!(place(&snapshot).master_icecast(&path), Some((address, 8000)));
+        snapshot.masters.insert(path.clone(), master("gone"));
+        assert_eq!(place(&snapshot).master_icecast(&path), None, "its node is gone");
     }
 }

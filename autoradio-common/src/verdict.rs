@@ -1,0 +1,75 @@
+//! What the kernel program decided about a packet: one list for the kernel's counters, the metric labels and the tests.
+
+/// Declares [`Verdict`], its order and its labels in one place.
+macro_rules! verdicts {
+    ($($(#[$doc:meta])* $name:ident = $label:literal,)+) => {
+        /// The end of one packet's way through the program. Numbered from 0 without gaps: the index of its counter.
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Verdict {
+            $($(#[$doc])* $name,)+
+        }
+
+        impl Verdict {
+            /// Every verdict, in order of its number.
+            pub const ALL: &[Self] = &[$(Self::$name,)+];
+
+            /// The verdict's name in metrics and reports.
+            pub const fn label(self) -> &'static str {
+                match self {
+                    $(Self::$name => $label,)+
+                }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// The reply was written over the query and sent back.
+    Answered = "answered",
+    /// Passed: neither IPv4 nor IPv6, or VLAN-tagged.
+    PassNotIp = "pass_not_ip",
+    /// Passed: IPv4 with options, a fragment, an IPv6 extension header, or lengths that disagree.
+    PassIpHeader = "pass_ip_header",
+    /// Passed: not UDP to port 53.
+    PassNotDns = "pass_not_dns",
+    /// Passed: not to one of this node's addresses.
+    PassNotOurs = "pass_not_ours",
+    /// Passed: a sender that must not be answered (port 0, a group or unspecified address).
+    PassBadSource = "pass_bad_source",
+    /// Passed: shorter or longer than a query the kernel answers.
+    PassLength = "pass_length",
+    /// Passed: not a standard query with one question (a response, another opcode, more records).
+    PassNotQuery = "pass_not_query",
+    /// Passed: a name that is too long, compressed or malformed, or a class other than IN.
+    PassQuestion = "pass_question",
+    /// Passed: EDNS the kernel leaves to userspace (another version, malformed, an option that wants a reply).
+    PassEdns = "pass_edns",
+    /// Passed: no record of this name and type in the kernel's zone.
+    PassNoRecord = "pass_no_record",
+    /// Passed: the daemon has not renewed its lease.
+    PassLeaseOver = "pass_lease_over",
+    /// Passed: the packet could not be made large enough, or the answer is over the client's size.
+    PassNoRoom = "pass_no_room",
+    /// Dropped: the packet was resized, but the reply could not be written.
+    DropWriteFailed = "drop_write_failed",
+}
+
+impl Verdict {
+    /// Number of verdicts.
+    pub const COUNT: usize = Self::ALL.len();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verdicts_are_numbered_in_order_and_named_once() {
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index, "{verdict:?}");
+            let same = Verdict::ALL.iter().filter(|other| other.label() == verdict.label());
+            assert_eq!(same.count(), 1, "{verdict:?}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The kernel's side of DNS: what its maps should hold, and the program's life from load to detach.
+//!
+//! In: a [`Zone`](crate::dns::Zone). Out: map contents, a lease pushed ahead, verdict counters. Only `kernel.rs` speaks to
+//! the kernel. Never here: etcd, sockets.
+
+mod desired;
+mod kernel;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use desired::{DesiredRecord, desired_records};
+pub use kernel::{Kernel, XDP_LEASE_MS};
+
+/// What the operator wants of XDP (`--xdp`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum XdpChoice {
+    /// Native where the driver can, else generic, else userspace alone.
+    Auto,
+    /// Native or not at all.
+    Native,
+    /// Generic (in the network stack) or not at all.
+    Generic,
+    /// No kernel program.
+    Off,
+}
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Generic,
+    /// Not attached: userspace answers everything.
+    Off,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Off => "off",
+        })
+    }
+}
+
+/// What an operator can mend about the kernel's side.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// Built without the kernel program.
+    #[error(
+        "this autoradio-edge was built without the kernel program; build it with `cargo xtask build-ebpf` first, or run with --xdp off"
+    )]
+    NoObject,
+    /// The kernel does not let us use BPF.
+    #[error(
+        "no permission for BPF; run as root or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, or with --xdp off: {reason}"
+    )]
+    Permission {
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The interface does not exist.
+    #[error(
+        "there is no network interface {interface}; `ip link` lists them, --interface chooses one"
+    )]
+    NoInterface {
+        /// The name given.
+        interface: String,
+    },
+    /// The interface has another XDP program.
+    #[error(
+        "interface {interface} already runs another XDP program; `ip link show {interface}` names it, `ip link set {interface} xdp off` \
+         removes it, --xdp off does without"
+    )]
+    Busy {
+        /// The interface.
+        interface: String,
+    },
+    /// The driver cannot run the program in this mode.
+    #[error(
+        "interface {interface} cannot run the program in {mode} mode; try --xdp auto: {reason}"
+    )]
+    Attach {
+        /// The interface.
+        interface: String,
+        /// The mode tried.
+        mode: XdpMode,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// The kernel refused the program, or the object is damaged.
+    #[error("the kernel program could not be loaded: {reason}")]
+    Load {
+        /// What was refused, and why.
+        reason: String,
+    },
+    /// A map could not be written or read.
+    #[error("map {map}: {reason}")]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// What the kernel said.
+        reason: String,
+    },
+}

@@ -1,0 +1,218 @@
+//! The zone compiler: turns a [`Placement`] into the [`Zone`] that the kernel and userspace answer from.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use autoradio_common::limits::VARIANTS_PER_NAME_MAX;
+
+use super::DnsError;
+use super::name::WireName;
+use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa, rtype};
+use super::slots::share_out;
+use super::zone::{Answer, RecordSet, Zone, rcode};
+use crate::cluster::NodeName;
+use crate::placement::{PlacedNode, Placement};
+
+/// Seconds that an answer which follows the cluster's state may be kept.
+pub const TTL_DYNAMIC: u32 = 10;
+/// Seconds that a name server or a node's own address may be kept.
+pub const TTL_STATIC: u32 = 3_600;
+/// Name servers of the zone, unless the operator names them: few, so that glue stays true.
+const NAMESERVERS_DEFAULT: usize = 3;
+/// The label above the mounts' names.
+const SOURCE_LABEL: &str = "source";
+
+/// What the operator decides about the zone.
+#[derive(Clone, Debug)]
+pub struct ZoneSettings {
+    /// The zone's name.
+    pub apex: WireName,
+    /// Most addresses in one answer, 1 and up.
+    pub answers_max: usize,
+    /// Name servers; empty: the first three nodes in name order.
+    pub nameservers: Vec<WireName>,
+}
+
+impl ZoneSettings {
+    /// Checks and reads the operator's words.
+    pub fn new(domain: &str, answers_max: usize, servers: &[String]) -> Result<Self, DnsError> {
+        let nameservers =
+            servers.iter().map(|name| WireName::parse(name)).collect::<Result<_, _>>()?;
+        Ok(Self { apex: WireName::parse(domain)?, answers_max, nameservers })
+    }
+}
+
+/// A family of addresses, and the record type that carries it.
+#[derive(Clone, Copy)]
+struct Family {
+    rtype: u16,
+    holds: fn(&IpAddr) -> bool,
+}
+
+const FAMILIES: [Family; 2] = [
+    Family { rtype: rtype::A, holds: IpAddr::is_ipv4 },
+    Family { rtype: rtype::AAAA, holds: IpAddr::is_ipv6 },
+];
+
+/// A node that may stand in an answer: its first address of a family, and its weight.
+struct Candidate {
+    address: IpAddr,
+    weight: u32,
+}
+
+/// Compiles the zone. Never fails: a placement without nodes gives a zone without addresses.
+pub fn compile(placement: &Placement, settings: &ZoneSettings) -> Zone {
+    let mut builder = Builder::new(placement, settings);
+    builder.add_apex();
+    for (name, node) in &placement.nodes {
+        builder.add_node(name, node);
+    }
+    let source = settings.apex.child(SOURCE_LABEL);
+    builder.names.insert(source.clone());
+    for (path, mount) in &placement.mounts {
+        let master = mount.master.as_ref().and_then(|master| placement.nodes.get(&master.node));
+        builder.add_source(&source.child(&path.label()), master);
+    }
+    builder.finish()
+}
+
+struct Builder<'a> {
+    placement: &'a Placement,
+    settings: &'a ZoneSettings,
+    soa: Soa,
+    nameservers: Vec<WireName>,
+    sets: HashMap<(WireName, u16), RecordSet>,
+    names: HashSet<WireName>,
+}
+
+impl<'a> Builder<'a> {
+    fn new(placement: &'a Placement, settings: &'a ZoneSettings) -> Self {
+        let apex = &settings.apex;
+        let mut nameservers = settings.nameservers.clone();
+        if nameservers.is_empty() {
+            let first = placement.nodes.keys().take(NAMESERVERS_DEFAULT);
+            nameservers = first.map(|node| apex.child(node.as_str())).collect();
+        }
+        let soa = Soa {
+            primary: nameservers.first().unwrap_or(apex).clone(),
+            mailbox: apex.child("hostmaster"),
+            serial: placement.revision as u32,
+            negative_ttl: TTL_DYNAMIC,
+        };
+        let (sets, names) = (HashMap::new(), HashSet::new());
+        Self { placement, settings, soa, nameservers, sets, names }
+    }
+
+    fn insert(&mut self, name: &WireName, rtype: u16, set: RecordSet) {
+        self.names.insert(name.clone());
+        self.sets.insert((name.clone(), rtype), set);
+    }
+
+    fn add_apex(&mut self) {
+        let apex = self.settings.apex.clone();
+        let mut answer = Answer { answers: 1, ..Answer::default() };
+        push_soa(&mut answer.bytes, Owner::Question, TTL_STATIC, &self.soa);
+        self.insert(&apex, rtype::SOA, RecordSet::fixed(answer));
+        if !self.nameservers.is_empty() {
+            let mut answer = Answer { answers: self.nameservers.len() as u16, ..Answer::default() };
+            for server in &self.nameservers {
+                push_ns(&mut answer.bytes, Owner::Question, TTL_STATIC, server);
+            }
+            self.insert(&apex, rtype::NS, RecordSet::fixed(answer));
+        }
+        self.names.insert(apex.clone());
+        self.add_crowd(&apex);
+    }
+
+    /// The addresses that listeners get: nodes drawn by weight.
+    fn add_crowd(&mut self, name: &WireName) {
+        for family in FAMILIES {
+            let candidates = self.candidates(family);
+            if !candidates.is_empty() {
+                let set = weighted_set(&candidates, self.settings.answers_max);
+                self.insert(name, family.rtype, set);
+            }
+        }
+    }
+
+    fn candidates(&self, family: Family) -> Vec<Candidate> {
+        let candidate = |node: &PlacedNode| {
+            let address = node.record.addresses.iter().copied().find(|a| (family.holds)(a))?;
+            (node.weight > 0).then_some(Candidate { address, weight: node.weight })
+        };
+        let mut candidates: Vec<_> = self.placement.nodes.values().filter_map(candidate).collect();
+        // A stable sort: equal weights stay in name order on every node.
+        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.weight));
+        candidates.truncate(VARIANTS_PER_NAME_MAX);
+        candidates
+    }
+
+    fn add_node(&mut self, name: &NodeName, node: &PlacedNode) {
+        let wire_name = self.settings.apex.child(name.as_str());
+        self.names.insert(wire_name.clone());
+        self.add_addresses(&wire_name, TTL_STATIC, &node.record.addresses);
+    }
+
+    /// A mount's source name: its master, or any node while nobody holds the mount, since every front takes sources.
+    fn add_source(&mut self, name: &WireName, master: Option<&PlacedNode>) {
+        self.names.insert(name.clone());
+        match master {
+            Some(node) => self.add_addresses(name, TTL_DYNAMIC, &node.record.addresses),
+            None => self.add_crowd(name),
+        }
+    }
+
+    fn add_addresses(&mut self, name: &WireName, ttl: u32, addresses: &[IpAddr]) {
+        for family in FAMILIES {
+            let mut answer = Answer::default();
+            for address in addresses.iter().filter(|address| (family.holds)(address)) {
+                push_address(&mut answer.bytes, Owner::Question, ttl, *address);
+                answer.answers += 1;
+            }
+            if answer.answers > 0 {
+                self.insert(name, family.rtype, RecordSet::fixed(answer));
+            }
+        }
+    }
+
+    fn finish(mut self) -> Zone {
+        for name in self.names.clone() {
+            let mut answer = Answer { answers: 1, ..Answer::default() };
+            push_any_hinfo(&mut answer.bytes, TTL_STATIC);
+            self.insert(&name, super::query::TYPE_ANY, RecordSet::fixed(answer));
+        }
+        let negative = |rcode| {
+            let mut answer = Answer { rcode, authorities: 1, ..Answer::default() };
+            let owner = Owner::Name(&self.settings.apex);
+            push_soa(&mut answer.bytes, owner, TTL_DYNAMIC, &self.soa);
+            answer
+        };
+        Zone {
+            apex: self.settings.apex.clone(),
+            serial: self.soa.serial,
+            no_data: negative(rcode::NO_ERROR),
+            nx_domain: negative(rcode::NX_DOMAIN),
+            sets: self.sets,
+            names: self.names,
+        }
+    }
+}
+
+/// One variant per candidate: the candidate first, then those behind it in the ring, up to `answers_max`.
+fn weighted_set(candidates: &[Candidate], answers_max: usize) -> RecordSet {
+    let count = answers_max.min(candidates.len());
+    let variant = |first: usize| {
+        let mut answer = Answer { answers: count as u16, ..Answer::default() };
+        for offset in 0..count {
+            let candidate = &candidates[(first + offset) % candidates.len()];
+            push_address(&mut answer.bytes, Owner::Question, TTL_DYNAMIC, candidate.address);
+        }
+        answer
+    };
+    let weights: Vec<u32> = candidates.iter().map(|candidate| candidate.weight).collect();
+    RecordSet { variants: (0..candidates.len()).map(variant).collect(), slots: share_out(&weights) }
+}
+
+#[cfg(test)]
+#[path = "compile_tests.rs"]
+mod tests;

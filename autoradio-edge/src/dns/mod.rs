@@ -1,0 +1,98 @@
+//! DNS: the compiled zone, the pure responder, and the servers on UDP and TCP.
+//!
+//! In: [`Placement`](crate::placement::Placement). Out: a [`Zone`] that the kernel's maps and the servers here answer
+//! from. Only `udp.rs` and `tcp.rs` touch sockets. Never here: etcd, BPF maps.
+
+mod compile;
+mod name;
+pub mod query;
+pub mod record;
+mod respond;
+pub mod slots;
+mod tcp;
+mod udp;
+mod zone;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+pub use compile::{TTL_DYNAMIC, TTL_STATIC, ZoneSettings, compile};
+pub use name::WireName;
+pub use record::rtype;
+pub use respond::{Reply, Transport, respond, udp_reply_bytes_max};
+pub use tcp::TcpServer;
+pub use udp::UdpServer;
+pub use zone::{Answer, Lookup, RecordSet, Zone, rcode};
+
+/// What an operator can mend about DNS.
+#[derive(Debug, thiserror::Error)]
+pub enum DnsError {
+    /// A text that is no domain name.
+    #[error("{name:?} is not a domain name: {reason}")]
+    Name {
+        /// What was given.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A port that cannot be opened.
+    #[error(
+        "cannot open {protocol} {address} for DNS: {source}; another name server may hold the port (see `ss -lpn sport = :{port}`), \
+         or the daemon lacks CAP_NET_BIND_SERVICE; --dns-listen and --dns-port choose another",
+        port = address.port()
+    )]
+    Bind {
+        /// `udp` or `tcp`.
+        protocol: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What the servers answer with; swapped whole when the zone changes.
+#[derive(Debug)]
+pub struct Responder {
+    zone: ArcSwap<Zone>,
+    node: String,
+}
+
+impl Responder {
+    /// A responder that calls itself `node`.
+    pub fn new(zone: Arc<Zone>, node: String) -> Arc<Self> {
+        Arc::new(Self { zone: ArcSwap::new(zone), node })
+    }
+
+    /// Puts a new zone in force for every message from now on.
+    pub fn publish(&self, zone: Arc<Zone>) {
+        self.zone.store(zone);
+    }
+
+    fn answer(&self, message: &[u8], via: Transport) -> Option<Vec<u8>> {
+        let reply = respond(message, &self.zone.load(), &self.node, rand::random(), via)?;
+        count_reply(&reply, via);
+        Some(reply.bytes)
+    }
+}
+
+/// The metric that counts replies of userspace.
+pub const REPLIES_TOTAL: &str = "autoradio_dns_replies_total";
+
+fn count_reply(reply: &Reply, via: Transport) {
+    let transport = match via {
+        Transport::Udp => "udp",
+        Transport::Tcp => "tcp",
+    };
+    let rcode = match reply.rcode {
+        rcode::NO_ERROR => "NoError",
+        rcode::FORM_ERR => "FormErr",
+        rcode::NX_DOMAIN => "NXDomain",
+        rcode::NOT_IMP => "NotImp",
+        rcode::REFUSED => "Refused",
+        _ => "BadVers",
+    };
+    metrics::counter!(REPLIES_TOTAL, "rcode" => rcode, "transport" => transport).increment(1);
+}

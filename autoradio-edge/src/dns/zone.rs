@@ -1,0 +1,113 @@
+//! The compiled zone: what every name and type answers, as bytes.
+//!
+//! Pure. Made by [`compile`](super::compile::compile), read by the userspace responder and, record by record, by the
+//! kernel's maps: both send the same bytes because there are no others.
+
+use std::collections::{HashMap, HashSet};
+
+use autoradio_common::limits::{SLOTS, VARIANT_BYTES_MAX};
+
+use super::name::WireName;
+
+/// Response codes in use (RFC 1035 §4.1.1, RFC 6891 §9).
+pub mod rcode {
+    /// No error.
+    pub const NO_ERROR: u16 = 0;
+    /// The query cannot be read.
+    pub const FORM_ERR: u16 = 1;
+    /// The name does not exist.
+    pub const NX_DOMAIN: u16 = 3;
+    /// The operation is not supported.
+    pub const NOT_IMP: u16 = 4;
+    /// Not answered here.
+    pub const REFUSED: u16 = 5;
+    /// Unknown EDNS version.
+    pub const BAD_VERS: u16 = 16;
+}
+
+/// One pre-serialised answer: everything between the question and the OPT record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Response code, 0..=15.
+    pub rcode: u16,
+    /// Records in the answer section.
+    pub answers: u16,
+    /// Records in the authority section.
+    pub authorities: u16,
+    /// Records in the additional section, OPT not counted.
+    pub additionals: u16,
+    /// The records.
+    pub bytes: Vec<u8>,
+}
+
+/// The answers to one name and type, and how often each is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordSet {
+    /// At least one, at most `VARIANTS_PER_NAME_MAX`.
+    pub variants: Vec<Answer>,
+    /// Variant of each slot.
+    pub slots: Box<[u8; SLOTS]>,
+}
+
+impl RecordSet {
+    /// A set with one answer.
+    pub fn fixed(answer: Answer) -> Self {
+        Self { variants: vec![answer], slots: Box::new([0; SLOTS]) }
+    }
+
+    /// The answer that a draw of one byte picks.
+    pub fn pick(&self, draw: u8) -> &Answer {
+        &self.variants[usize::from(self.slots[usize::from(draw)])]
+    }
+
+    /// Whether every variant fits the kernel's variants.
+    pub fn fits_kernel(&self) -> bool {
+        self.variants.iter().all(|answer| answer.bytes.len() <= VARIANT_BYTES_MAX)
+    }
+}
+
+/// What the zone says to a question.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// The record set of this name and type.
+    Found(&'a RecordSet),
+    /// The name exists, this type does not.
+    NoData(&'a Answer),
+    /// The name does not exist.
+    NxDomain(&'a Answer),
+    /// The name is not of this zone.
+    Outside,
+}
+
+/// The zone at one placement. Immutable; a new placement makes a new one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Zone {
+    /// The zone's name.
+    pub apex: WireName,
+    /// Version of the zone, as in its SOA.
+    pub serial: u32,
+    /// The answers, by name and type.
+    pub sets: HashMap<(WireName, u16), RecordSet>,
+    /// Every name that exists, those between others included (RFC 8020).
+    pub names: HashSet<WireName>,
+    /// Answer for an existing name without the type.
+    pub no_data: Answer,
+    /// Answer for a name that does not exist.
+    pub nx_domain: Answer,
+}
+
+impl Zone {
+    /// Looks a question of class IN up.
+    pub fn lookup(&self, name: &WireName, qtype: u16) -> Lookup<'_> {
+        if !name.is_within(&self.apex) {
+            return Lookup::Outside;
+        }
+        if let Some(set) = self.sets.get(&(name.clone(), qtype)) {
+            return Lookup::Found(set);
+        }
+        if self.names.contains(name) {
+            return Lookup::NoData(&self.no_data);
+        }
+        Lookup::NxDomain(&self.nx_domain)
+    }
+}
