@@ -4,7 +4,9 @@
 //! snapshot into a [`placement::Placement`]; the sinks (`dns`, `dataplane`, `http`, `icecast`) act on placements.
 //! `daemon` is the only module that knows them all.
 
+// Settings, checked as a whole before a port is opened.
 pub mod clock;
+pub mod config;
 
 // State: etcd -> snapshot -> placement.
 pub mod cluster;

@@ -1,0 +1,101 @@
+//! The admin port: health, metrics and status for the operator and for machines that watch.
+//!
+//! In: a function that tells the node's [`Status`]. Out: HTTP on a private address. Never here: decisions.
+
+mod status;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
+
+/// Media type of the Prometheus text format.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+
+/// What an operator can mend about the admin port.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The port cannot be opened.
+    #[error("cannot open {address} for the admin port: {source}; another program may hold it, --admin-listen chooses another")]
+    Bind {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Where the answers come from.
+pub struct Sources {
+    /// The node's state now.
+    pub status: Box<dyn Fn() -> Status + Send + Sync>,
+    /// The metrics of this process.
+    pub metrics: PrometheusHandle,
+}
+
+/// A bound admin port, not yet served.
+pub struct AdminServer {
+    listener: TcpListener,
+}
+
+impl AdminServer {
+    /// Binds the port.
+    pub async fn bind(address: SocketAddr) -> Result<Self, ApiError> {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.map_err(|source| ApiError::Bind { address, source })?;
+        Ok(Self { listener })
+    }
+
+    /// Serves until `cancel` fires.
+    pub async fn run(self, sources: Sources, cancel: CancellationToken) {
+        let served = axum::serve(self.listener, router(Arc::new(sources)));
+        let served = served.with_graceful_shutdown(cancel.cancelled_owned());
+        if let Err(error) = served.await {
+            warn!(%error, "the admin port has closed");
+        }
+    }
+}
+
+fn router(sources: Arc<Sources>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render_metrics))
+        .route("/v1/status", get(status))
+        .with_state(sources)
+}
+
+async fn ready(State(sources): State<Arc<Sources>>) -> Response {
+    let status = (sources.status)();
+    let code = if status.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, axum::Json(status.parts)).into_response()
+}
+
+async fn render_metrics(State(sources): State<Arc<Sources>>) -> Response {
+    record_status(&(sources.status)());
+    ([(header::CONTENT_TYPE, METRICS_TYPE)], sources.metrics.render()).into_response()
+}
+
+async fn status(State(sources): State<Arc<Sources>>) -> Response {
+    axum::Json((sources.status)()).into_response()
+}
+
+/// Takes over what is counted elsewhere: the kernel counts its verdicts itself.
+fn record_status(status: &Status) {
+    for (verdict, count) in &status.dns.verdicts {
+        metrics::counter!("autoradio_dataplane_packets_total", "verdict" => *verdict)
+            .absolute(*count);
+    }
+    metrics::gauge!("autoradio_api_ready").set(if status.ready { 1.0 } else { 0.0 });
+}

@@ -1,0 +1,100 @@
+//! What was typed: every setting as text, so that all mistakes can be reported at once.
+
+use clap::Args;
+
+/// Settings of `autoradio-edge run`. Every flag has an environment twin.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// The zone this cluster answers for, like radio.example.com (also read from $DOMAIN)
+    #[arg(long, env = "AUTORADIO_DOMAIN", value_name = "NAME")]
+    pub domain: Option<String>,
+
+    /// This node's name, one DNS label [default: the host name's first label]
+    #[arg(long, env = "AUTORADIO_NAME", value_name = "LABEL")]
+    pub name: Option<String>,
+
+    /// Interface whose DNS queries the kernel answers [default: that of the default route]
+    #[arg(long, env = "AUTORADIO_INTERFACE", value_name = "NAME")]
+    pub interface: Option<String>,
+
+    /// Address that clients reach this node at, repeatable [default: those of the interface]
+    #[arg(long, env = "AUTORADIO_ADDRESS", value_name = "IP", value_delimiter = ',')]
+    pub address: Vec<String>,
+
+    /// Where the kernel program runs: auto, native, generic or off
+    #[arg(long, env = "AUTORADIO_XDP", value_name = "MODE", default_value = "auto")]
+    pub xdp: String,
+
+    /// Address to answer DNS on, repeatable [default: all]
+    #[arg(long, env = "AUTORADIO_DNS_LISTEN", value_name = "IP", value_delimiter = ',')]
+    pub dns_listen: Vec<String>,
+
+    /// Port of DNS; the kernel answers on 53 only
+    #[arg(long, env = "AUTORADIO_DNS_PORT", value_name = "PORT", default_value = "53")]
+    pub dns_port: String,
+
+    /// Most addresses in one DNS answer, 1 to 16
+    #[arg(long, env = "AUTORADIO_DNS_ANSWERS", value_name = "N", default_value = "3")]
+    pub dns_answers: String,
+
+    /// The zone's name servers [default: the first three nodes in name order]
+    #[arg(long, env = "AUTORADIO_NAMESERVERS", value_name = "NAME", value_delimiter = ',')]
+    pub nameservers: Vec<String>,
+
+    /// Port for listeners, sources and pages, repeatable
+    #[arg(
+        long,
+        env = "AUTORADIO_HTTP_PORT",
+        value_name = "PORT",
+        value_delimiter = ',',
+        default_value = "80"
+    )]
+    pub http_port: Vec<String>,
+
+    /// Port of this node's Icecast
+    #[arg(long, env = "AUTORADIO_ICECAST_PORT", value_name = "PORT", default_value = "8000")]
+    pub icecast_port: String,
+
+    /// Address and port for health checks, metrics and status: keep it private
+    #[arg(
+        long,
+        env = "AUTORADIO_ADMIN_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub admin_listen: String,
+
+    /// Where state is kept: etcd's data, Icecast's configuration
+    #[arg(
+        long,
+        env = "AUTORADIO_STATE_DIR",
+        value_name = "DIR",
+        default_value = "/var/lib/autoradio"
+    )]
+    pub state_dir: String,
+
+    /// Port of this node's etcd for clients
+    #[arg(long, env = "AUTORADIO_ETCD_CLIENT_PORT", value_name = "PORT", default_value = "2379")]
+    pub etcd_client_port: String,
+
+    /// Port of this node's etcd for its peers
+    #[arg(long, env = "AUTORADIO_ETCD_PEER_PORT", value_name = "PORT", default_value = "2380")]
+    pub etcd_peer_port: String,
+
+    /// Seconds without a sign of life after which a node counts as dead, 2 to 60
+    #[arg(
+        long,
+        env = "AUTORADIO_MASTER_ELECTION_TTL",
+        value_name = "SECONDS",
+        default_value = "3"
+    )]
+    pub master_election_ttl: String,
+
+    /// Form of the log: text or json
+    #[arg(long, env = "AUTORADIO_LOG_FORMAT", value_name = "FORM", default_value = "text")]
+    pub log_format: String,
+
+    /// What is logged, like info or autoradio_edge=debug
+    #[arg(long, env = "AUTORADIO_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+}

@@ -1,0 +1,198 @@
+//! Checks the settings one by one and collects every mistake.
+
+use std::fmt::Display;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
+
+use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
+use crate::cluster::NodeName;
+use crate::dataplane::XdpChoice;
+use crate::dns::{WireName, ZoneSettings};
+
+/// Longest zone name on the wire, in bytes: the longest name below it, `<63>.source.<zone>`, stays within 255.
+const DOMAIN_BYTES_MAX: usize = 255 - 64 - 7;
+
+/// Collects mistakes; each method gives a value that only counts when there was none.
+pub(super) struct Checker {
+    pub(super) errors: Vec<ConfigError>,
+}
+
+impl Checker {
+    fn invalid(&mut self, flag: &'static str, value: &str, reason: impl Display) {
+        let (value, reason) = (value.to_owned(), reason.to_string());
+        self.errors.push(ConfigError::Invalid { flag, value, reason });
+    }
+
+    pub(super) fn domain(&mut self, args: &RunArgs, host: &HostFacts) -> String {
+        let Some(text) = args.domain.as_ref().or(host.domain_variable.as_ref()) else {
+            let remedy = "name the zone this cluster answers for, like radio.example.com";
+            self.errors.push(ConfigError::Missing { flag: "--domain", remedy });
+            return String::new();
+        };
+        let domain = text.trim_end_matches('.').to_ascii_lowercase();
+        match WireName::parse(&domain) {
+            Err(error) => self.invalid("--domain", text, error),
+            Ok(name) if name.as_bytes().len() > DOMAIN_BYTES_MAX || domain.is_empty() => {
+                let most = DOMAIN_BYTES_MAX - 2;
+                self.invalid("--domain", text, format!("a zone's name has 1 to {most} characters"));
+            }
+            Ok(_) => {}
+        }
+        domain
+    }
+
+    pub(super) fn zone(
+        &mut self,
+        domain: &str,
+        answers_max: usize,
+        servers: &[String],
+    ) -> ZoneSettings {
+        for server in servers {
+            if let Err(error) = WireName::parse(server) {
+                self.invalid("--nameservers", server, error);
+            }
+        }
+        let servers: Vec<_> =
+            servers.iter().filter(|s| WireName::parse(s).is_ok()).cloned().collect();
+        let domain = if WireName::parse(domain).is_ok() { domain } else { "invalid" };
+        ZoneSettings::new(domain, answers_max, &servers).expect("every name was checked above")
+    }
+
+    pub(super) fn name(&mut self, args: &RunArgs, host: &HostFacts) -> NodeName {
+        let label = host.hostname.split('.').next().unwrap_or_default().to_ascii_lowercase();
+        let text = args.name.clone().unwrap_or(label);
+        text.parse().unwrap_or_else(|error| {
+            self.invalid("--name", &text, error);
+            "invalid".parse().expect("a valid name")
+        })
+    }
+
+    pub(super) fn xdp(&mut self, text: &str, interface: Option<&str>) -> XdpChoice {
+        let choice = match <XdpChoice as clap::ValueEnum>::from_str(text, true) {
+            Ok(choice) => choice,
+            Err(_) => {
+                self.invalid("--xdp", text, "one of auto, native, generic, off");
+                XdpChoice::Off
+            }
+        };
+        if interface.is_none() && matches!(choice, XdpChoice::Native | XdpChoice::Generic) {
+            let remedy = "this host has no default route to tell it from, and --xdp asks for one";
+            self.errors.push(ConfigError::Missing { flag: "--interface", remedy });
+        }
+        choice
+    }
+
+    pub(super) fn addresses(
+        &mut self,
+        args: &RunArgs,
+        host: &HostFacts,
+        interface: Option<&str>,
+    ) -> Vec<IpAddr> {
+        if args.address.is_empty() {
+            let own = host.addresses.iter().filter(|(name, _)| Some(name.as_str()) == interface);
+            let own: Vec<IpAddr> = own.map(|(_, address)| *address).collect();
+            // A missing interface is reported by its own name when the daemon starts.
+            if own.is_empty() && args.interface.is_none() {
+                let remedy =
+                    "the interface of the default route has none; name this node's public address";
+                self.errors.push(ConfigError::Missing { flag: "--address", remedy });
+            }
+            return own;
+        }
+        let addresses = args.address.iter().map(|text| (text, self.ip("--address", text)));
+        let addresses: Vec<_> = addresses.collect();
+        for (text, address) in &addresses {
+            if address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
+                self.invalid("--address", text, "this is no host's address");
+            }
+        }
+        addresses.into_iter().filter_map(|(_, address)| address).collect()
+    }
+
+    fn ip(&mut self, flag: &'static str, text: &str) -> Option<IpAddr> {
+        let parsed = text.parse();
+        if parsed.is_err() {
+            self.invalid(flag, text, "an IPv4 or IPv6 address, like 192.0.2.1");
+        }
+        parsed.ok()
+    }
+
+    pub(super) fn dns_listen(&mut self, args: &RunArgs) -> Vec<SocketAddr> {
+        let port = self.port("--dns-port", &args.dns_port);
+        let everywhere = [IpAddr::from(Ipv4Addr::UNSPECIFIED), IpAddr::from(Ipv6Addr::UNSPECIFIED)];
+        let mut addresses: Vec<IpAddr> = Vec::new();
+        for text in &args.dns_listen {
+            addresses.extend(self.ip("--dns-listen", text));
+        }
+        if args.dns_listen.is_empty() {
+            addresses = everywhere.into();
+        }
+        addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+    }
+
+    pub(super) fn port(&mut self, flag: &'static str, text: &str) -> u16 {
+        self.within(flag, text, 1, u16::MAX)
+    }
+
+    pub(super) fn ports(&mut self, flag: &'static str, texts: &[String]) -> Vec<u16> {
+        let ports: Vec<u16> = texts.iter().map(|text| self.port(flag, text)).collect();
+        if ports.is_empty() {
+            self.errors.push(ConfigError::Missing { flag, remedy: "give at least one port" });
+        }
+        ports
+    }
+
+    pub(super) fn within<T>(&mut self, flag: &'static str, text: &str, least: T, most: T) -> T
+    where
+        T: FromStr + PartialOrd + Copy + Display,
+    {
+        match text.trim().parse::<T>() {
+            Ok(value) if (least..=most).contains(&value) => value,
+            _ => {
+                self.invalid(flag, text, format!("a whole number from {least} to {most}"));
+                least
+            }
+        }
+    }
+
+    pub(super) fn admin(&mut self, text: &str) -> SocketAddr {
+        text.parse().unwrap_or_else(|_| {
+            self.invalid("--admin-listen", text, "an address and a port, like 127.0.0.1:8080");
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
+        })
+    }
+
+    pub(super) fn log_format(&mut self, text: &str) -> LogFormat {
+        match text {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => {
+                self.invalid("--log-format", text, "text or json");
+                LogFormat::Text
+            }
+        }
+    }
+
+    pub(super) fn log_filter(&mut self, text: &str) -> String {
+        if let Err(error) = text.parse::<tracing_subscriber::EnvFilter>() {
+            self.invalid("--log", text, error);
+        }
+        text.to_owned()
+    }
+
+    pub(super) fn ports_differ(&mut self, config: &Config) {
+        let dns = config.dns_listen.first().map(|address| ("--dns-port", address.port()));
+        let mut ports: Vec<(&'static str, u16)> = dns.into_iter().collect();
+        ports.extend(config.http_ports.iter().map(|port| ("--http-port", *port)));
+        ports.push(("--icecast-port", config.icecast_port));
+        ports.push(("--admin-listen", config.admin_listen.port()));
+        ports.push(("--etcd-client-port", config.etcd_client_port));
+        ports.push(("--etcd-peer-port", config.etcd_peer_port));
+        // A port that was wrong already stands in as 1; one mistake is one message.
+        for (index, (first, port)) in ports.iter().enumerate().filter(|(_, (_, port))| *port != 1) {
+            if let Some((second, _)) = ports[index + 1..].iter().find(|other| other.1 == *port) {
+                self.errors.push(ConfigError::PortTwice { port: *port, first, second });
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What this host is: its name, its addresses, its default route. The only file of `config` that looks at the system.
+
+use std::fs;
+use std::net::IpAddr;
+
+/// Facts that defaults are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Host name, as the kernel has it.
+    pub hostname: String,
+    /// Interface of the default route.
+    pub default_interface: Option<String>,
+    /// Every address of every interface, link-local ones left out.
+    pub addresses: Vec<(String, IpAddr)>,
+    /// `$DOMAIN`, as the original daemon read it from /etc/default/autoradio.
+    pub domain_variable: Option<String>,
+}
+
+impl HostFacts {
+    /// Reads the facts. What cannot be read is left empty: it only serves as default.
+    pub fn read() -> Self {
+        let hostname = nix::unistd::gethostname().unwrap_or_default();
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        let route_v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
+        let route_v6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
+        Self {
+            hostname: hostname.to_string_lossy().into_owned(),
+            default_interface: default_route_v4(&route_v4).or_else(|| default_route_v6(&route_v6)),
+            addresses: interfaces
+                .into_iter()
+                .filter(|interface| !is_link_local(interface.ip()))
+                .map(|interface| (interface.name.clone(), interface.ip()))
+                .collect(),
+            domain_variable: std::env::var("DOMAIN").ok(),
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    }
+}
+
+/// Interface of the default route with the least metric (proc(5), /proc/net/route).
+fn default_route_v4(table: &str) -> Option<String> {
+    let routes = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let default =
+        routes.filter(|route| route.len() > 7 && route[1] == "00000000" && route[7] == "00000000");
+    let best = default.min_by_key(|route| route[6].parse::<u32>().unwrap_or(u32::MAX))?;
+    Some(best[0].to_owned())
+}
+
+/// The same for IPv6 (Documentation/networking/ipv6, /proc/net/ipv6_route); `lo` holds the reject route.
+fn default_route_v6(table: &str) -> Option<String> {
+    let routes = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let mut default = routes.filter(|route| {
+        route.len() > 9
+            && route[0].bytes().all(|b| b == b'0')
+            && route[1] == "00"
+            && route[9] != "lo"
+    });
+    default.next().map(|route| route[9].to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_route_with_the_least_metric_names_the_interface() {
+        let table = "Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT\n\
+            wlan0\t00000000\t0100A8C0\t0003\t0\t0\t600\t00000000\t0\t0\t0\n\
+            eth0\t00000000\t0100A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0\n\
+            eth1\t0000A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        assert_eq!(default_route_v4(table).as_deref(), Some("eth0"));
+        assert_eq!(default_route_v4("Iface\n"), None);
+    }
+
+    #[test]
+    fn the_ipv6_reject_route_on_lo_is_no_default() {
+        let zeros = "0".repeat(32);
+        let line = |interface: &str| {
+            format!(
+                "{zeros} 00 {zeros} 00 {zeros} 00000400 00000001 00000000 00000003 {interface}\n"
+            )
+        };
+        assert_eq!(default_route_v6(&line("lo")), None);
+        assert_eq!(default_route_v6(&(line("lo") + &line("eth0"))).as_deref(), Some("eth0"));
+    }
+}

@@ -1,0 +1,135 @@
+//! Settings: what was typed ([`RunArgs`]) and what the host is ([`HostFacts`]) become what it means ([`Config`]).
+//!
+//! Pure but for `host.rs`. All mistakes are found before a port is opened, and reported together.
+
+mod args;
+mod check;
+mod host;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+pub use args::RunArgs;
+pub use host::HostFacts;
+
+use check::Checker;
+
+use crate::cluster::NodeName;
+use crate::dataplane::XdpChoice;
+use crate::dns::ZoneSettings;
+
+/// Most addresses in one answer: sixteen AAAA records fit 512 bytes.
+const DNS_ANSWERS_MAX: usize = 16;
+
+/// One mistake in the settings.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// A setting that has no default.
+    #[error("{flag} is missing: {remedy}")]
+    Missing {
+        /// The flag.
+        flag: &'static str,
+        /// What to give.
+        remedy: &'static str,
+    },
+    /// A value that cannot be used.
+    #[error("{flag} {value:?}: {reason}")]
+    Invalid {
+        /// The flag.
+        flag: &'static str,
+        /// What was given.
+        value: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// Two services on one port.
+    #[error("port {port} is given to both {first} and {second}: they need different ports")]
+    PortTwice {
+        /// The port.
+        port: u16,
+        /// One flag.
+        first: &'static str,
+        /// The other.
+        second: &'static str,
+    },
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Checked settings of one node.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The zone, lower case, without a trailing dot.
+    pub domain: String,
+    /// This node.
+    pub name: NodeName,
+    /// Interface for XDP, if one is known.
+    pub interface: Option<String>,
+    /// Addresses that clients reach this node at, at least one.
+    pub addresses: Vec<IpAddr>,
+    /// Where the kernel program runs.
+    pub xdp: XdpChoice,
+    /// Sockets of DNS, UDP and TCP each.
+    pub dns_listen: Vec<SocketAddr>,
+    /// What the zone looks like.
+    pub zone: ZoneSettings,
+    /// Ports of the front, at least one; the first is in URLs.
+    pub http_ports: Vec<u16>,
+    /// Port of Icecast.
+    pub icecast_port: u16,
+    /// Socket of health, metrics and status.
+    pub admin_listen: SocketAddr,
+    /// Where state is kept.
+    pub state_dir: PathBuf,
+    /// Port of etcd for clients.
+    pub etcd_client_port: u16,
+    /// Port of etcd for peers.
+    pub etcd_peer_port: u16,
+    /// Time to live of the node's lease, in seconds.
+    pub lease_ttl_s: u16,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// What is logged.
+    pub log_filter: String,
+}
+
+impl Config {
+    /// Checks everything. The error holds every mistake, in the order of `--help`.
+    pub fn from_args(args: &RunArgs, host: &HostFacts) -> Result<Self, Vec<ConfigError>> {
+        let mut checker = Checker { errors: Vec::new() };
+        let domain = checker.domain(args, host);
+        let interface = args.interface.clone().or_else(|| host.default_interface.clone());
+        let xdp = checker.xdp(&args.xdp, interface.as_deref());
+        let answers_max = checker.within("--dns-answers", &args.dns_answers, 1, DNS_ANSWERS_MAX);
+        let config = Self {
+            zone: checker.zone(&domain, answers_max, &args.nameservers),
+            domain,
+            name: checker.name(args, host),
+            addresses: checker.addresses(args, host, interface.as_deref()),
+            interface,
+            xdp,
+            dns_listen: checker.dns_listen(args),
+            http_ports: checker.ports("--http-port", &args.http_port),
+            icecast_port: checker.port("--icecast-port", &args.icecast_port),
+            admin_listen: checker.admin(&args.admin_listen),
+            state_dir: PathBuf::from(&args.state_dir),
+            etcd_client_port: checker.port("--etcd-client-port", &args.etcd_client_port),
+            etcd_peer_port: checker.port("--etcd-peer-port", &args.etcd_peer_port),
+            lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
+            log_format: checker.log_format(&args.log_format),
+            log_filter: checker.log_filter(&args.log),
+        };
+        checker.ports_differ(&config);
+        if checker.errors.is_empty() { Ok(config) } else { Err(checker.errors) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

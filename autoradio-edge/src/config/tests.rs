@@ -1,0 +1,110 @@
+//! Tests of the settings.
+
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Line {
+    #[command(flatten)]
+    args: RunArgs,
+}
+
+fn host() -> HostFacts {
+    let address = |text: &str| text.parse().expect("address");
+    HostFacts {
+        hostname: "Node7.example.net".into(),
+        default_interface: Some("eth0".into()),
+        addresses: vec![
+            ("lo".into(), address("127.0.0.1")),
+            ("eth0".into(), address("192.0.2.7")),
+            ("eth0".into(), address("2001:db8::7")),
+        ],
+        domain_variable: None,
+    }
+}
+
+fn check(line: &str, host: &HostFacts) -> Result<Config, Vec<ConfigError>> {
+    let words = std::iter::once("run").chain(line.split_whitespace());
+    Config::from_args(&Line::parse_from(words).args, host)
+}
+
+#[test]
+fn one_flag_is_enough_on_an_ordinary_host() {
+    let config = check("--domain Radio.Example.com.", &host()).expect("valid");
+    assert_eq!(config.domain, "radio.example.com");
+    assert_eq!(config.name.as_str(), "node7");
+    assert_eq!(config.interface.as_deref(), Some("eth0"));
+    assert_eq!(config.addresses.len(), 2);
+    assert_eq!(config.dns_listen.len(), 2);
+    assert_eq!((config.http_ports.as_slice(), config.icecast_port), ([80].as_slice(), 8000));
+    assert_eq!((config.xdp, config.lease_ttl_s), (XdpChoice::Auto, 3));
+}
+
+#[test]
+fn the_originals_domain_variable_is_understood() {
+    let host = HostFacts { domain_variable: Some("radio.example.org".into()), ..host() };
+    assert_eq!(check("", &host).expect("valid").domain, "radio.example.org");
+}
+
+#[test]
+fn every_mistake_is_found_in_one_go() {
+    let line = "--name x_ --address nowhere --xdp warp --dns-listen 1.2.3 --dns-port 0 --dns-answers 17 \
+        --nameservers a..b --http-port eighty --icecast-port 70000 --admin-listen 8080 --etcd-client-port x \
+        --etcd-peer-port y --master-election-ttl 1 --log-format xml --log =";
+    let errors = check(line, &host()).expect_err("mistakes");
+    let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    for flag in [
+        "--domain",
+        "--name",
+        "--address",
+        "--xdp",
+        "--dns-listen",
+        "--dns-port",
+        "--dns-answers",
+        "--nameservers",
+        "--http-port",
+        "--icecast-port",
+        "--admin-listen",
+        "--etcd-client-port",
+        "--etcd-peer-port",
+        "--master-election-ttl",
+        "--log-format",
+        "--log ",
+    ] {
+        let count = text.iter().filter(|line| line.starts_with(flag)).count();
+        assert!(count >= 1, "{flag} in {text:#?}");
+    }
+    assert_eq!(errors.len(), 16, "{text:#?}");
+}
+
+#[test]
+fn mistakes_say_what_would_be_right() {
+    let bare = HostFacts::default();
+    for (why, line, host, want) in [
+        ("no address known", "--domain a.b --name n", &bare, "--address is missing"),
+        (
+            "no interface known",
+            "--domain a.b --name n --address 192.0.2.1 --xdp native",
+            &bare,
+            "--interface is missing",
+        ),
+        ("group address", "--domain a.b --address 224.0.0.1", &host(), "no host's address"),
+        (
+            "the zone is too long",
+            &format!("--domain {}", "abcdefg.".repeat(24)),
+            &host(),
+            "1 to 182 characters",
+        ),
+        (
+            "port twice",
+            "--domain a.b --http-port 8000",
+            &host(),
+            "port 8000 is given to both --http-port and --icecast-port",
+        ),
+    ] {
+        let errors = check(line, host).expect_err(why);
+        assert_eq!(errors.len(), 1, "{why}: {errors:?}");
+        assert!(errors[0].to_string().contains(want), "{why}: {}", errors[0]);
+    }
+}
