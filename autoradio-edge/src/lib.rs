@@ -6,6 +6,10 @@
 
 pub mod clock;
 
+// Children: processes that this node runs.
+pub mod icecast;
+pub mod supervise;
+
 // State: etcd -> snapshot -> placement.
 pub mod cluster;
 pub mod placement;
