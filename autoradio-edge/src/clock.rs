@@ -14,6 +14,10 @@ pub fn wall() -> SystemTime {
 }
 
 /// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.
+///
+/// # Panics
+///
+/// Never on Linux, which always has this clock.
 pub fn boot_ns() -> u64 {
     let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .expect("Linux always has CLOCK_BOOTTIME");

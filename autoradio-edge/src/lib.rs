@@ -8,6 +8,10 @@
 pub mod clock;
 pub mod config;
 
+// Children: processes that this node runs.
+pub mod icecast;
+pub mod supervise;
+
 // State: etcd -> snapshot -> placement.
 pub mod cluster;
 pub mod placement;

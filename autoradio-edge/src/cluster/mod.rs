@@ -1,13 +1,40 @@
 //! The cluster's state in etcd: records, keys, events, and the immutable [`Snapshot`] they fold into.
 //!
-//! In: etcd (only `etcd.rs` and `managed.rs` touch it). Out: `watch<Arc<Snapshot>>`.
-//! Never here: decisions. `placement` decides.
+//! In: etcd (only `etcd.rs` speaks to it; `managed.rs` runs it). Out: `watch<Arc<Snapshot>>`, from [`join`].
+//! Never here: decisions. `placement` decides; `claims.rs` only says which masterships to ask for.
+//!
+//! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
+//! `member` keeps this node's lease, record and claims; `mounts` and `secrets` are what `radioctl` and the first
+//! node write.
 
+// Pure: what stands in etcd and what it means.
+mod claims;
+mod fold;
+mod key;
 mod mount_path;
 mod record;
 mod snapshot;
 
+// The world: etcd, its process, the random numbers of the system.
+mod error;
+mod etcd;
+mod follow;
+mod join;
+mod managed;
+mod member;
+mod mounts;
+mod password;
+mod secrets;
+
+pub use error::ClusterError;
+pub use etcd::Store;
+pub use fold::{Damaged, Event, State};
+pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
+pub use key::{Key, KeyError, PREFIX};
+pub use managed::ManagedEtcd;
 pub use mount_path::{MountPath, MountPathError};
+pub use mounts::Stored;
+pub use password::{hash_password, random_password};
 pub use record::{
     DrainRecord, IcecastSecrets, MasterRecord, MountRecord, NodeRecord, SCHEMA_VERSION,
 };

@@ -103,7 +103,7 @@ impl MountPath {
             return bare.to_owned();
         }
         let hash = Sha256::digest(bare.as_bytes());
-        let suffix: String = hash[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        let suffix = u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]);
         let mut label: String = bare
             .bytes()
             .take(LABEL_BYTES_MAX - 9)
@@ -114,7 +114,7 @@ impl MountPath {
         if label.is_empty() {
             label.push('m');
         }
-        format!("{label}-{suffix}")
+        format!("{label}-{suffix:08x}")
     }
 }
 

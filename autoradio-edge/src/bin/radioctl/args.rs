@@ -1,0 +1,149 @@
+//! What can be typed.
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const AFTER_HELP: &str = "\
+Examples:
+  radioctl create-mount /live.mp3 --name 'Live from the cellar'
+  radioctl list-mounts
+  radioctl show-mount /live.mp3 -o json
+  radioctl edit-mount /live.mp3 --new-password
+  radioctl --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 list-mounts
+
+Exit codes:
+  0  done
+  1  failed: the message says why and what to do
+  2  wrong usage: nothing was tried
+  3  there is no such mount
+  4  the mount exists already
+  5  the cluster cannot be reached";
+
+/// Make and change the mounts of an autoradio cluster.
+#[derive(Debug, Parser)]
+#[command(name = "radioctl", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Radioctl {
+    /// etcd to talk to: URLs of one or more members, separated by commas
+    #[arg(
+        long,
+        value_name = "URL,…",
+        env = "AUTORADIO_ETCD",
+        default_value = "http://127.0.0.1:2379",
+        value_delimiter = ',',
+        global = true
+    )]
+    pub(crate) etcd: Vec<String>,
+
+    /// How results are shown
+    #[arg(short, long, value_enum, default_value_t = Format::Table, global = true)]
+    pub(crate) output: Format,
+
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs: one JSON document on standard output
+    Json,
+}
+
+/// One command.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a mount and print, once, what its source needs
+    ///
+    /// The password is generated unless --password-stdin is given. Only a hash of it is kept, so note it now; a lost
+    /// one is replaced with `radioctl edit-mount PATH --new-password`. The mount is usable within two seconds.
+    #[command(after_help = "Examples:\n  radioctl create-mount /live.mp3\n  \
+        pass show radio | radioctl create-mount /live.ogg --password-stdin --source-username anna")]
+    CreateMount {
+        /// Path of the mount, like /live.mp3
+        path: String,
+        /// What to set
+        #[command(flatten)]
+        settings: MountArgs,
+    },
+    /// Show all mounts
+    ListMounts,
+    /// Show one mount: addresses for its source and its listeners, its master, its limits
+    ShowMount {
+        /// Path of the mount
+        path: String,
+    },
+    /// Change a mount; what is not given stays as it is
+    ///
+    /// An empty --name or --description removes the text, --max-listeners 0 removes the limit.
+    #[command(
+        after_help = "Examples:\n  radioctl edit-mount /live.mp3 --name 'Late show' --max-listeners 500\n  \
+        radioctl edit-mount /live.mp3 --new-password"
+    )]
+    EditMount {
+        /// Path of the mount
+        path: String,
+        /// What to change
+        #[command(flatten)]
+        settings: MountArgs,
+        /// Generate a new source password and print it once
+        #[arg(long, conflicts_with = "password_stdin")]
+        new_password: bool,
+    },
+    /// Delete a mount; its source and its listeners are cut off
+    DeleteMount {
+        /// Path of the mount
+        path: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Print the completion script of a shell
+    #[command(
+        after_help = "Example:\n  radioctl completions bash > /etc/bash_completion.d/radioctl"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// What a mount can be told at its making and later.
+#[derive(Args, Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MountArgs {
+    /// User name that sources give (when made: source)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) source_username: Option<String>,
+    /// Read the source password from the first line of standard input
+    #[arg(long)]
+    pub(crate) password_stdin: bool,
+    /// Name shown to listeners
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) name: Option<String>,
+    /// Description shown to listeners
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// Most listeners of this mount on one node
+    #[arg(long, value_name = "N")]
+    pub(crate) max_listeners: Option<u32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Radioctl::command().debug_assert();
+    }
+}

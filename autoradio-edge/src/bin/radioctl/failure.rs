@@ -1,0 +1,24 @@
+//! How a failure ends: its exit code, in one place. The codes are part of `--help`.
+
+use std::process::ExitCode;
+
+use autoradio_edge::cluster::ClusterError;
+
+/// Something about the words that were typed, found before anything was tried.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// The exit code of an error.
+pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<Usage>() {
+        return ExitCode::from(2);
+    }
+    ExitCode::from(match error.downcast_ref::<ClusterError>() {
+        Some(ClusterError::Endpoint { .. }) => 2,
+        Some(ClusterError::MountUnknown { .. }) => 3,
+        Some(ClusterError::MountExists { .. }) => 4,
+        Some(ClusterError::Unreachable { .. }) => 5,
+        _ => 1,
+    })
+}

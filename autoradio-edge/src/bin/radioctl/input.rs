@@ -1,0 +1,245 @@
+//! Judges what was typed before anything is dialled.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use autoradio_edge::cluster::MountPath;
+
+use crate::args::{Command, MountArgs};
+use crate::failure::Usage;
+
+/// Longest name, description, user name or password, in bytes.
+const TEXT_BYTES_MAX: usize = 255;
+
+/// A command whose words make sense.
+#[derive(Debug)]
+pub(crate) enum Checked {
+    /// Make a mount.
+    Create(MountPath, Settings),
+    /// Show all mounts.
+    List,
+    /// Show a mount.
+    Show(MountPath),
+    /// Change a mount.
+    Edit(MountPath, Settings),
+    /// Delete a mount.
+    Delete(MountPath),
+}
+
+/// What to set on a mount.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// User name of the source.
+    pub(crate) source_username: Option<String>,
+    /// What happens to the password.
+    pub(crate) password: Password,
+    /// New name; empty removes it.
+    pub(crate) name: Option<String>,
+    /// New description; empty removes it.
+    pub(crate) description: Option<String>,
+    /// New limit; 0 removes it.
+    pub(crate) max_listeners: Option<u32>,
+}
+
+/// Where a source's password comes from.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Password {
+    /// It stays.
+    Kept,
+    /// The operator chose it.
+    Given(String),
+    /// One is to be generated.
+    Generated,
+}
+
+/// Checks a command; asks before a mount is deleted.
+pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
+    Ok(match command {
+        Command::CreateMount { path, settings } => {
+            Checked::Create(mount(&path)?, lift(settings, Password::Generated)?)
+        }
+        Command::EditMount {
+            path,
+            settings,
+            new_password,
+        } => {
+            let path = mount(&path)?;
+            if settings == MountArgs::default() && !new_password {
+                return Err(usage(
+                    "nothing to change: give at least one option, see radioctl edit-mount --help",
+                ));
+            }
+            let otherwise = if new_password {
+                Password::Generated
+            } else {
+                Password::Kept
+            };
+            Checked::Edit(path, lift(settings, otherwise)?)
+        }
+        Command::ShowMount { path } => Checked::Show(mount(&path)?),
+        Command::DeleteMount { path, yes } => {
+            let path = mount(&path)?;
+            if !yes {
+                confirm(&path)?;
+            }
+            Checked::Delete(path)
+        }
+        // Completions are printed without a cluster; the caller has done so already.
+        Command::ListMounts | Command::Completions { .. } => Checked::List,
+    })
+}
+
+fn usage(reason: impl Into<String>) -> anyhow::Error {
+    Usage(reason.into()).into()
+}
+
+fn mount(path: &str) -> anyhow::Result<MountPath> {
+    path.parse().map_err(|error| usage(format!("{error}")))
+}
+
+fn lift(typed: MountArgs, otherwise: Password) -> anyhow::Result<Settings> {
+    let texts = [
+        ("--source-username", &typed.source_username),
+        ("--name", &typed.name),
+        ("--description", &typed.description),
+    ];
+    for (option, text) in texts {
+        text_is_plain(option, text.as_deref().unwrap_or_default())?;
+    }
+    let username = typed.source_username.as_deref();
+    if username.is_some_and(|name| name.is_empty() || name.contains(':')) {
+        return Err(usage(
+            "--source-username: give a name without a colon; HTTP's Basic scheme ends the name there",
+        ));
+    }
+    let password = if typed.password_stdin {
+        Password::Given(read_password()?)
+    } else {
+        otherwise
+    };
+    Ok(Settings {
+        source_username: typed.source_username,
+        password,
+        name: typed.name,
+        description: typed.description,
+        max_listeners: typed.max_listeners,
+    })
+}
+
+fn text_is_plain(option: &str, text: &str) -> anyhow::Result<()> {
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(usage(format!(
+            "{option}: {} bytes, limit {TEXT_BYTES_MAX}",
+            text.len()
+        )));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(usage(format!(
+            "{option}: control characters are not allowed"
+        )));
+    }
+    Ok(())
+}
+
+fn read_password() -> anyhow::Result<String> {
+    let mut line = String::new();
+    std::io::stdin().lock().read_line(&mut line)?;
+    let password = line.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(usage(
+            "--password-stdin: the first line of standard input is empty; pipe the password in",
+        ));
+    }
+    text_is_plain("--password-stdin", password)?;
+    Ok(password.to_owned())
+}
+
+fn confirm(path: &MountPath) -> anyhow::Result<()> {
+    let stdin = std::io::stdin();
+    if !stdin.is_terminal() {
+        return Err(usage(format!(
+            "delete-mount asks before it deletes {path}, and there is no terminal to ask on; say --yes to delete without asking"
+        )));
+    }
+    let mut stderr = std::io::stderr();
+    write!(
+        stderr,
+        "Delete mount {path} and cut off its source and listeners? [y/N] "
+    )?;
+    stderr.flush()?;
+    let mut answer = String::new();
+    stdin.lock().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        anyhow::bail!("mount {path} was not deleted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_that_make_no_sense_are_refused_with_the_reason() {
+        let args = MountArgs::default;
+        for (why, settings, want) in [
+            (
+                "a colon ends the name in Basic",
+                MountArgs {
+                    source_username: Some("a:b".into()),
+                    ..args()
+                },
+                "colon",
+            ),
+            (
+                "an empty user name",
+                MountArgs {
+                    source_username: Some(String::new()),
+                    ..args()
+                },
+                "colon",
+            ),
+            (
+                "a line break",
+                MountArgs {
+                    name: Some("a\nb".into()),
+                    ..args()
+                },
+                "--name: control",
+            ),
+            (
+                "too long",
+                MountArgs {
+                    description: Some("x".repeat(256)),
+                    ..args()
+                },
+                "256 bytes, limit 255",
+            ),
+        ] {
+            let error = lift(settings, Password::Kept).expect_err(why).to_string();
+            assert!(error.contains(want), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_edit_has_to_change_something() {
+        let edit = |new_password| {
+            let settings = MountArgs::default();
+            check(Command::EditMount {
+                path: "/a".into(),
+                settings,
+                new_password,
+            })
+        };
+        assert!(
+            edit(false)
+                .expect_err("nothing")
+                .to_string()
+                .contains("nothing to change")
+        );
+        let checked = edit(true).unwrap();
+        assert!(
+            matches!(checked, Checked::Edit(_, settings) if settings.password == Password::Generated)
+        );
+    }
+}

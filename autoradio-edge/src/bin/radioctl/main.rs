@@ -1,0 +1,56 @@
+//! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down.
+//!
+//! `args` is what was typed, `mounts` does it, `view` is what is shown, `output` shows it, `failure` says how it ended.
+
+mod args;
+mod failure;
+mod input;
+mod mounts;
+mod output;
+mod view;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use autoradio_edge::cluster::Store;
+use clap::{CommandFactory, Parser};
+
+use args::{Command, Radioctl};
+use output::Output;
+
+/// Longest time for one answer of etcd. Somebody is waiting at a terminal.
+const ETCD_TIMEOUT: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let typed = Radioctl::parse();
+    let output = Output::new(typed.output);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(run(typed, &output)),
+        Err(error) => Err(error.into()),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.failure(&error);
+            failure::exit_code(&error)
+        }
+    }
+}
+
+async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
+    let command = match typed.command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Radioctl::command(), "radioctl", &mut script);
+            return Output::text(&String::from_utf8_lossy(&script));
+        }
+        command => command,
+    };
+    // What is wrong with the words themselves is said before anything is dialled.
+    let command = input::check(command)?;
+    let store = Store::connect(&typed.etcd, ETCD_TIMEOUT).await?;
+    mounts::run(command, &store, output).await
+}

@@ -1,0 +1,183 @@
+//! Shows results on standard output and everything else on standard error.
+
+use std::io::{self, IsTerminal, Write};
+
+use anstyle::AnsiColor;
+use autoradio_edge::cluster::{MountRecord, Snapshot};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::view::{DOMAIN_UNKNOWN, Front, MountView, view};
+
+/// Where and how results are shown.
+#[derive(Debug)]
+pub(crate) struct Output {
+    format: Format,
+    colours: bool,
+}
+
+impl Output {
+    /// Colours only for somebody who looks, and who has not said `NO_COLOR`.
+    pub(crate) fn new(format: Format) -> Self {
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        Self {
+            format,
+            colours: io::stdout().is_terminal() && io::stderr().is_terminal() && !unwanted,
+        }
+    }
+
+    /// All mounts of a snapshot.
+    pub(crate) fn mounts(&self, snapshot: &Snapshot) -> anyhow::Result<()> {
+        let front = Front::of(snapshot);
+        let shown = |front: Option<&Front>| -> Vec<MountView> {
+            let mounts = snapshot.mounts.values();
+            mounts
+                .map(|record| view(record, None, snapshot, front))
+                .collect()
+        };
+        if self.format == Format::Json {
+            return Self::json(&shown(front.as_ref()));
+        }
+        if snapshot.mounts.is_empty() {
+            return Self::note(
+                "There are no mounts yet. Make one: radioctl create-mount /live.mp3",
+            );
+        }
+        let front_shown = front.clone().unwrap_or_else(Front::unknown);
+        let mut table = self.table();
+        table.set_header(["MOUNT", "NAME", "MASTER", "LISTEN AT"].map(bold));
+        for mount in shown(Some(&front_shown)) {
+            table.add_row([
+                mount.path,
+                mount.name.unwrap_or_default(),
+                mount.master.unwrap_or_else(|| "-".to_owned()),
+                mount.listen_url.unwrap_or_default(),
+            ]);
+        }
+        Self::text(&format!("{table}\n"))?;
+        Self::explain_domain(front.as_ref())
+    }
+
+    /// One mount; with its password when that was made just now.
+    pub(crate) fn mount(
+        &self,
+        record: &MountRecord,
+        password: Option<String>,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<()> {
+        let front = Front::of(snapshot);
+        let made = password.is_some();
+        if self.format == Format::Json {
+            return Self::json(&view(record, password, snapshot, front.as_ref()));
+        }
+        let front_shown = front.clone().unwrap_or_else(Front::unknown);
+        let shown = view(record, password, snapshot, Some(&front_shown));
+        let mut table = self.table();
+        for (what, value) in rows(shown) {
+            if let Some(value) = value {
+                table.add_row([bold(what), Cell::new(value)]);
+            }
+        }
+        Self::text(&format!("{table}\n"))?;
+        if made {
+            Self::note("The password is shown this once; only its hash is kept.")?;
+        }
+        Self::explain_domain(front.as_ref())
+    }
+
+    /// Something is done and there is nothing else to show. JSON: `{"done": true}`.
+    pub(crate) fn done(&self, sentence: &str) -> anyhow::Result<()> {
+        match self.format {
+            Format::Json => Self::json(&serde_json::json!({ "done": true })),
+            Format::Table => Self::text(&format!("{sentence}\n")),
+        }
+    }
+
+    /// Text as it is. A reader that has had enough (`| head`) is no error.
+    pub(crate) fn text(text: &str) -> anyhow::Result<()> {
+        match io::stdout().lock().write_all(text.as_bytes()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            written => Ok(written?),
+        }
+    }
+
+    /// Why the command failed, on standard error.
+    pub(crate) fn failure(&self, error: &anyhow::Error) {
+        Self::aside(&self.paint("error:", AnsiColor::Red), &format!("{error:#}"));
+    }
+
+    /// Something the operator should know although the command goes on, on standard error.
+    pub(crate) fn warning(&self, sentence: &str) {
+        Self::aside(&self.paint("warning:", AnsiColor::Yellow), sentence);
+    }
+
+    fn note(sentence: &str) -> anyhow::Result<()> {
+        Self::text(&format!("{sentence}\n"))
+    }
+
+    fn explain_domain(front: Option<&Front>) -> anyhow::Result<()> {
+        if front.is_some() {
+            return Ok(());
+        }
+        Self::note(&format!(
+            "{DOMAIN_UNKNOWN} is the cluster's name, which nodes tell; none lives right now. Start one: autoradio-edge run --domain NAME"
+        ))
+    }
+
+    fn aside(head: &str, sentence: &str) {
+        // Nobody is left to tell if standard error is closed.
+        let _ = writeln!(io::stderr().lock(), "{head} {sentence}");
+    }
+
+    fn json(value: &impl Serialize) -> anyhow::Result<()> {
+        Self::text(&format!("{}\n", serde_json::to_string_pretty(value)?))
+    }
+
+    fn table(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        // Addresses are copied from here: a wrapped one is of no use.
+        table.set_content_arrangement(ContentArrangement::Disabled);
+        if !self.colours {
+            table.force_no_tty();
+        }
+        table
+    }
+
+    fn paint(&self, text: &str, colour: AnsiColor) -> String {
+        let style = colour.on_default().bold();
+        if self.colours {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+fn bold(text: &str) -> Cell {
+    Cell::new(text).add_attribute(Attribute::Bold)
+}
+
+fn rows(mount: MountView) -> Vec<(&'static str, Option<String>)> {
+    vec![
+        ("Mount", Some(mount.path)),
+        ("Name", mount.name),
+        ("Description", mount.description),
+        ("Source user", Some(mount.source_username)),
+        ("Source password", mount.source_password),
+        ("Source URL", mount.source_url),
+        ("Source host", mount.source_host),
+        ("Listen at", mount.listen_url),
+        ("Playlist", mount.playlist_url),
+        (
+            "Max listeners",
+            mount.max_listeners.map(|max| format!("{max} per node")),
+        ),
+        (
+            "Master",
+            Some(mount.master.unwrap_or_else(|| "none".to_owned())),
+        ),
+        ("Epoch", mount.epoch.map(|epoch| epoch.to_string())),
+    ]
+}

@@ -1,0 +1,115 @@
+//! What can go wrong with the cluster's state, by what the operator does about it.
+
+use autoradio_common::limits::{MOUNTS_MAX, RECORD_BYTES_MAX};
+
+use super::MountPath;
+use crate::supervise::SuperviseError;
+
+/// Why something about the cluster could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// No endpoint, or one that is no URL of ours.
+    #[error("etcd endpoint {endpoint:?}: {reason}; give URLs like http://127.0.0.1:2379")]
+    Endpoint {
+        /// What was given.
+        endpoint: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No answer.
+    #[error(
+        "etcd at {endpoints} cannot be reached: {reason}; check that it runs and that the URL is right"
+    )]
+    Unreachable {
+        /// All endpoints that were tried.
+        endpoints: String,
+        /// What the last try ended with.
+        reason: String,
+    },
+    /// etcd answered, and said no.
+    #[error("etcd at {endpoints} refuses: {reason}")]
+    Refused {
+        /// The endpoints.
+        endpoints: String,
+        /// etcd's words.
+        reason: String,
+    },
+    /// The revision asked for is gone; only a new listing helps.
+    #[error("etcd has compacted the history this node wanted")]
+    Compacted,
+    /// This node's lease ended; its record and claims are gone.
+    #[error("etcd has ended this node's lease")]
+    LeaseLost,
+    /// A mount to be created is there.
+    #[error("mount {path} exists already; change it with edit-mount")]
+    MountExists {
+        /// The mount.
+        path: MountPath,
+    },
+    /// A mount to be changed is not there.
+    #[error("mount {path} does not exist; list-mounts shows all mounts")]
+    MountUnknown {
+        /// The mount.
+        path: MountPath,
+    },
+    /// Somebody else changed the mount between reading and writing.
+    #[error("mount {path} was changed by somebody else meanwhile; try again")]
+    MountChanged {
+        /// The mount.
+        path: MountPath,
+    },
+    /// There is no room for another mount.
+    #[error("the cluster has {MOUNTS_MAX} mounts, which is the limit; delete one first")]
+    MountsFull,
+    /// A record cannot be read, and so not be changed safely.
+    #[error("record {key} cannot be read: {reason}")]
+    Damaged {
+        /// Its key.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A record to be written is too long.
+    #[error("record {key} would take {bytes} bytes, limit {RECORD_BYTES_MAX}; shorten its texts")]
+    TooLong {
+        /// Its key.
+        key: String,
+        /// Its length as JSON.
+        bytes: usize,
+    },
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers for a password: {reason}")]
+    NoRandomness {
+        /// What the system said.
+        reason: String,
+    },
+    /// A password that cannot be hashed.
+    #[error("the password cannot be hashed: {reason}")]
+    Password {
+        /// What the hash function said.
+        reason: String,
+    },
+    /// Another process has a port that the managed etcd needs.
+    #[error(
+        "etcd cannot start: port {port} on 127.0.0.1 is taken ({reason}); stop what holds it (a packaged etcd service?) or choose another port"
+    )]
+    PortTaken {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        reason: String,
+    },
+    /// The managed etcd was started and does not answer.
+    #[error(
+        "etcd was started but does not answer within {deadline_ms} ms; its last words: {last_line:?}"
+    )]
+    NotHealthy {
+        /// How long it had.
+        deadline_ms: u128,
+        /// Newest line of its log.
+        last_line: String,
+    },
+    /// The etcd process cannot be run.
+    #[error(transparent)]
+    Child(#[from] SuperviseError),
+}

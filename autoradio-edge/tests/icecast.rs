@@ -1,0 +1,160 @@
+//! The real Icecast with our configuration.
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoradio_edge::cluster::IcecastSecrets;
+use autoradio_edge::icecast::{Icecast, IcecastError, IcecastSettings, start};
+use autoradio_edge::placement::{PlacedMount, Placement};
+use autoradio_edge::supervise::ChildState;
+use nix::sys::signal::Signal;
+use support::{PATIENCE, free_ports, in_time, lives, mount, path, signal, state_dir, until};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+fn placement(paths: &[&str]) -> Arc<Placement> {
+    let mounts = paths.iter().map(|it| {
+        let mut record = mount(it);
+        record.name = Some("A </mount> & \"more\"".to_owned());
+        record.max_listeners = Some(0);
+        (
+            path(it),
+            PlacedMount {
+                record: Arc::new(record),
+                master: None,
+            },
+        )
+    });
+    Arc::new(Placement {
+        mounts: mounts.collect(),
+        ..Placement::default()
+    })
+}
+
+fn secrets() -> IcecastSecrets {
+    IcecastSecrets {
+        source_password: "hackme".into(),
+        relay_password: "relay".into(),
+        admin_password: "admin".into(),
+    }
+}
+
+fn settings(dir: &std::path::Path, port: u16) -> IcecastSettings {
+    IcecastSettings {
+        listen_address: Some(Ipv4Addr::LOCALHOST.into()),
+        ..IcecastSettings::debian(dir.to_owned(), port, "radio.test".to_owned(), 5_000)
+    }
+}
+
+/// Status line of an answer, `None` while nobody answers.
+fn status(port: u16, target: &str) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    let auth = "Authorization: Basic YWRtaW46YWRtaW4=\r\n";
+    write!(stream, "GET {target} HTTP/1.0\r\n{auth}\r\n").ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer);
+    Some(answer.lines().next()?.to_owned())
+}
+
+fn pid(icecast: &Icecast) -> Option<i32> {
+    match *icecast.state.borrow() {
+        ChildState::Running { pid } => Some(pid),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restart() {
+    let dir = state_dir();
+    let [port] = free_ports();
+    let (place, placements) = watch::channel(placement(&["/live.mp3"]));
+    let cancel = CancellationToken::new();
+    let (icecast, task) = start(
+        settings(dir.path(), port),
+        secrets(),
+        placements,
+        cancel.clone(),
+    )
+    .await
+    .unwrap();
+    let answers = async || status(port, "/status-json.xsl").filter(|line| line.contains(" 200 "));
+    until("Icecast answers", PATIENCE, answers).await;
+    let first = pid(&icecast).unwrap();
+
+    let nasty = ["/live.mp3", "/<b>&'\" ü.ogg", "/a/b/c%41"];
+    place.send_replace(placement(&nasty));
+    let config = dir.path().join("icecast/icecast.xml");
+    until(
+        "the new mounts are written",
+        Duration::from_secs(2),
+        async || {
+            let text = std::fs::read_to_string(&config).unwrap();
+            text.contains("/a/b/c%41").then_some(())
+        },
+    )
+    .await;
+    until("Icecast answers", PATIENCE, answers).await;
+    assert_eq!(pid(&icecast), Some(first), "reloaded, not restarted");
+
+    signal(first, Signal::SIGKILL);
+    until(
+        "a killed Icecast answers again",
+        Duration::from_secs(2),
+        answers,
+    )
+    .await;
+    let second = pid(&icecast).unwrap();
+    assert_ne!(first, second);
+
+    cancel.cancel();
+    in_time("Icecast stops", PATIENCE, task).await.unwrap();
+    assert!(!lives(second));
+}
+
+#[tokio::test]
+async fn the_configuration_is_not_for_everybodys_eyes() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = state_dir();
+    let [port] = free_ports();
+    let (_place, placements) = watch::channel(placement(&[]));
+    let cancel = CancellationToken::new();
+    let (_, task) = start(
+        settings(dir.path(), port),
+        secrets(),
+        placements,
+        cancel.clone(),
+    )
+    .await
+    .unwrap();
+    let config = dir.path().join("icecast/icecast.xml");
+    assert_eq!(
+        config.metadata().unwrap().permissions().mode() & 0o777,
+        0o640
+    );
+    cancel.cancel();
+    in_time("Icecast stops", PATIENCE, task).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_taken_port_is_an_error_that_names_it() {
+    let dir = state_dir();
+    let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (_place, placements) = watch::channel(placement(&[]));
+    let error = start(
+        settings(dir.path(), port),
+        secrets(),
+        placements,
+        CancellationToken::new(),
+    )
+    .await
+    .expect_err("taken");
+    assert!(matches!(error, IcecastError::PortTaken { port: named, .. } if named == port));
+}
