@@ -9,3 +9,6 @@ pub mod clock;
 // State: etcd -> snapshot -> placement.
 pub mod cluster;
 pub mod placement;
+
+// Sinks: what clients see.
+pub mod http;
