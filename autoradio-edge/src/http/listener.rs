@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::reply::Reply;
+use super::route::{master_of, record_of};
 use super::server::Shared;
 use super::sniff::Sniffed;
 use super::stats::Seat;
@@ -24,8 +25,8 @@ pub(super) async fn serve(
     mount: &MountPath,
 ) -> Result<(), FrontError> {
     let placement = shared.placement();
-    let record = shared.mount(&placement, mount)?;
-    let address = shared.master_of(&placement, mount)?;
+    let record = record_of(&placement, mount)?;
+    let address = master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull {
         mount: mount.clone(),
@@ -100,7 +101,7 @@ fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) ->
         head.push_str("Icy-MetaData: 1\r\n");
     }
     if let Some(agent) = client.field_text("User-Agent") {
-        head.push_str(&format!("User-Agent: {agent}\r\n"));
+        head.extend(["User-Agent: ", agent, "\r\n"]);
     }
     head.push_str("\r\n");
     head.into_bytes()

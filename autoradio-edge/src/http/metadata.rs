@@ -4,7 +4,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::auth::Credentials;
-use super::route::MetadataUpdate;
+use super::route::{MetadataUpdate, master_of, record_of};
 use super::server::Shared;
 use super::{FrontError, RequestHead, icecast};
 
@@ -24,9 +24,9 @@ pub(super) async fn serve(
         Some(Ok(mount)) => mount,
     };
     let placement = shared.placement();
-    let record = shared.mount(&placement, mount)?;
+    let record = record_of(&placement, mount)?;
     shared.authorize(head, &record).await?;
-    let address = shared.master_of(&placement, mount)?;
+    let address = master_of(&placement, mount)?;
     let authorization = Credentials::basic("source", &shared.settings.secrets.source_password);
     let request = format!(
         "GET /admin/metadata?{} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n",

@@ -54,10 +54,10 @@ impl Reply {
     pub(super) fn to_bytes(&self, version: HttpVersion) -> Vec<u8> {
         let mut text = format!("{version} {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.fields {
-            text.push_str(&format!("{name}: {value}\r\n"));
+            text.extend([name, ": ", value, "\r\n"]);
         }
         if let Some(body) = &self.body {
-            text.push_str(&format!("Content-Length: {}\r\n", body.len()));
+            text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
         text.push_str("Connection: close\r\n\r\n");
         text.push_str(self.body.as_deref().unwrap_or_default());

@@ -1,9 +1,13 @@
 //! What a request asks for. Pure: method, target and placement in, [`Route`] out.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
+use super::FrontError;
 use super::playlist::PlaylistKind;
-use crate::cluster::MountPath;
+use crate::cluster::{MountPath, MountRecord};
 use crate::placement::Placement;
 
 /// Bytes that stand for themselves in a query.
@@ -138,13 +142,39 @@ fn split_target(target: &str) -> (String, &str) {
     (plain, query)
 }
 
-/// The mount a path means: itself, or what stands before a slash or a SHOUTcast suffix (`;`, `;stream.mp3`, `/;`).
+/// The mount a path means: itself, or what stands before a slash or a suffix of `SHOUTcast` (`;`, `;stream.mp3`, `/;`).
 fn find_mount(encoded: &str, placement: &Placement) -> Option<MountPath> {
     let known = |path: &str| {
         let mount = MountPath::from_encoded(path.trim_end_matches('/')).ok()?;
         placement.mounts.contains_key(&mount).then_some(mount)
     };
     known(encoded).or_else(|| known(encoded.split_once(';')?.0))
+}
+
+/// The record of a mount.
+pub(super) fn record_of(
+    placement: &Placement,
+    mount: &MountPath,
+) -> Result<Arc<MountRecord>, FrontError> {
+    let placed = placement.mounts.get(mount);
+    placed
+        .map(|placed| placed.record.clone())
+        .ok_or_else(|| FrontError::MountUnknown {
+            path: mount.to_string(),
+        })
+}
+
+/// Where the Icecast of a mount's master is.
+pub(super) fn master_of(
+    placement: &Placement,
+    mount: &MountPath,
+) -> Result<SocketAddr, FrontError> {
+    let address = placement.master_icecast(mount);
+    address
+        .map(SocketAddr::from)
+        .ok_or_else(|| FrontError::NoMaster {
+            mount: mount.clone(),
+        })
 }
 
 fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {

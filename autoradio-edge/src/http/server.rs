@@ -22,7 +22,7 @@ use super::route::{Route, route};
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
 use super::{FrontError, FrontStats, HttpVersion, RequestHead, listener, metadata, pages, source};
-use crate::cluster::{IcecastSecrets, MountPath, MountRecord, NodeName};
+use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
 use crate::placement::Placement;
 
 /// Connections the kernel holds until they are accepted.
@@ -126,34 +126,6 @@ impl Shared {
     /// The placement in force.
     pub(super) fn placement(&self) -> Arc<Placement> {
         self.placements.borrow().clone()
-    }
-
-    /// The record of a mount.
-    pub(super) fn mount(
-        &self,
-        placement: &Placement,
-        mount: &MountPath,
-    ) -> Result<Arc<MountRecord>, FrontError> {
-        let placed = placement.mounts.get(mount);
-        placed
-            .map(|placed| placed.record.clone())
-            .ok_or_else(|| FrontError::MountUnknown {
-                path: mount.to_string(),
-            })
-    }
-
-    /// Where the Icecast of a mount's master is.
-    pub(super) fn master_of(
-        &self,
-        placement: &Placement,
-        mount: &MountPath,
-    ) -> Result<SocketAddr, FrontError> {
-        let address = placement.master_icecast(mount);
-        address
-            .map(SocketAddr::from)
-            .ok_or_else(|| FrontError::NoMaster {
-                mount: mount.clone(),
-            })
     }
 
     /// Whether the head carries the mount's source credentials.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::reply::Reply;
+use super::route::{master_of, record_of};
 use super::server::Shared;
 use super::sniff::Sniffed;
 use super::tunnel::{self, End};
@@ -56,7 +57,7 @@ pub(super) async fn serve(
     mount: &MountPath,
 ) -> Result<(), FrontError> {
     let placement = shared.placement();
-    let record = shared.mount(&placement, mount)?;
+    let record = record_of(&placement, mount)?;
     shared.authorize(&request.head, &record).await?;
     let body = Body::of(&request.head)?;
     let form = Form::of(&request.head, &body);
@@ -89,7 +90,7 @@ async fn stream(
     form: Form,
     body: Body,
 ) -> Result<End, FrontError> {
-    let address = shared.master_of(&shared.placement(), mount)?;
+    let address = master_of(&shared.placement(), mount)?;
     let password = &shared.settings.secrets.source_password;
     let upstream_head = tunnel::head(&request.head, mount, address, password);
     let icecast = match tunnel::open(address, &upstream_head).await {
