@@ -23,20 +23,29 @@ use crate::placement::Placement;
 enum Form {
     /// `HTTP/1.1 100 Continue` now, 200 when the body ends: PUT with `Expect` (ffmpeg, butt, curl).
     Continue,
-    /// 200 now, in the version that keeps liquidsoap from switching to chunks: everything that streams unasked.
+    /// 200 now, as Icecast says it: everything that streams until it closes.
     AtOnce,
+    /// 200 now, in HTTP/1.1: clients that send chunks. Some make their chunks depend on the answer's version.
+    AtOnceChunked,
     /// 200 when the body ends: PUT of a file, which is a body like any other, only played as it comes.
     AtEnd,
 }
 
 impl Form {
     fn of(head: &RequestHead, body: &Body) -> Self {
-        let expects = head.version == HttpVersion::Http11 && head.lists("Expect", "100-continue");
+        // Whatever the version: liquidsoap's PUT is HTTP/1.0 and still takes nothing but 100.
+        let expects = head.lists("Expect", "100-continue");
         match body {
             _ if expects => Self::Continue,
             Body::Counted(_) => Self::AtEnd,
-            Body::UntilClose | Body::Chunked(_) => Self::AtOnce,
+            Body::Chunked(_) => Self::AtOnceChunked,
+            Body::UntilClose => Self::AtOnce,
         }
+    }
+
+    /// Whether an answer is owed when the body has ended.
+    fn owes_end(self) -> bool {
+        matches!(self, Self::Continue | Self::AtEnd)
     }
 
     /// What goes out before the audio comes in.
@@ -44,6 +53,7 @@ impl Form {
         match self {
             Self::Continue => b"HTTP/1.1 100 Continue\r\n\r\n",
             Self::AtOnce => b"HTTP/1.0 200 OK\r\n\r\n",
+            Self::AtOnceChunked => b"HTTP/1.1 200 OK\r\n\r\n",
             Self::AtEnd => b"",
         }
     }
@@ -76,7 +86,7 @@ pub(super) async fn serve(
     drop(turn);
     metrics::counter!("autoradio_http_tunnels_ended_total", "reason" => end.label()).increment(1);
     info!(%mount, reason = end.label(), "source left");
-    if end == End::Body && form != Form::AtOnce {
+    if end == End::Body && form.owes_end() {
         answer_end(client, request.head.version).await?;
     }
     Ok(())
@@ -239,9 +249,9 @@ mod tests {
             ),
             ("ffmpeg legacy", "SOURCE /m HTTP/1.1\r\n\r\n", Form::AtOnce),
             (
-                "liquidsoap",
-                "PUT /m HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
-                Form::AtOnce,
+                "liquidsoap, SOURCE in chunks",
+                "SOURCE /m HTTP/1.1\r\nTransfer-Encoding: chunked\r\nHost: \r\n\r\n",
+                Form::AtOnceChunked,
             ),
             (
                 "curl -T -",
@@ -254,9 +264,9 @@ mod tests {
                 Form::AtEnd,
             ),
             (
-                "1.0 cannot expect",
-                "PUT /m HTTP/1.0\r\nExpect: 100-continue\r\n\r\n",
-                Form::AtOnce,
+                "liquidsoap, PUT",
+                "PUT /m HTTP/1.0\r\nice-name: x\r\nExpect: 100-continue\r\n\r\n",
+                Form::Continue,
             ),
         ] {
             let head = head_of(text);
