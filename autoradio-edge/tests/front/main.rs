@@ -77,7 +77,7 @@ fn a_listener_gets_icecasts_own_head_and_titles() {
     let answer = with.read_all();
     assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
 
-    source.write(&[0; 40_000]);
+    source.write(&vec![0; 40_000]);
     let stream = listener.read_exactly(33_000);
     let text = String::from_utf8_lossy(&stream);
     assert!(
