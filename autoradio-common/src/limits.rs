@@ -50,6 +50,28 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
 /// Connections the front holds at one time.
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Longest time a connection to an Icecast may take to open, in milliseconds.
+pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
+/// Longest time an Icecast may take to answer a request, in milliseconds.
+pub const HTTP_REPLY_MS_MAX: u64 = 5_000;
+/// Largest whole answer of an Icecast that is read before it is passed on, in bytes.
+pub const HTTP_REPLY_BYTES_MAX: usize = 64 * 1024;
+/// Longest time one write to a client or an Icecast may make no progress, in milliseconds.
+pub const HTTP_STALL_MS_MAX: u64 = 30_000;
+/// Longest time a refused client is read from after its answer, so that it can see the answer, in milliseconds.
+pub const HTTP_LINGER_MS_MAX: u64 = 1_000;
+/// Longest time the serving of one page may take, in milliseconds.
+pub const HTTP_PAGE_MS_MAX: u64 = 30_000;
+/// Longest wait for short answers to finish when the front stops, in milliseconds.
+pub const HTTP_STOP_MS_MAX: u64 = 2_000;
+/// Longest wait for an Icecast to let go of a source that was taken over, in milliseconds.
+pub const HTTP_TAKEOVER_MS_MAX: u64 = 1_500;
+/// Password checks (argon2) that run at one time: each takes tens of milliseconds and tens of megabytes.
+pub const HTTP_PASSWORD_CHECKS_MAX: usize = 4;
+/// Passwords remembered as right, so that a client that connects again costs no new check.
+pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = 256;
+/// Longest chunk-size line or trailer section of a chunked body, in bytes.
+pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.
 pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 

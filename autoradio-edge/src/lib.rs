@@ -19,3 +19,4 @@ pub mod placement;
 // Sinks: what clients see.
 pub mod dataplane;
 pub mod dns;
+pub mod http;

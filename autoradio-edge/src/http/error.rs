@@ -1,0 +1,198 @@
+//! What can go wrong in the front, and what the client is told then.
+
+use std::io;
+use std::net::SocketAddr;
+
+use autoradio_common::limits::{HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX};
+
+use super::reply::Reply;
+use crate::cluster::MountPath;
+
+/// Everything that ends a request, a tunnel or the front itself before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// A port of the front cannot be listened on.
+    #[error("HTTP port {port} cannot be opened: {}", remedy(.source))]
+    Port {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Bytes that are no request head.
+    #[error("the request head is malformed: {source}")]
+    HeadMalformed {
+        /// Where the parser stopped.
+        source: httparse::Error,
+    },
+    /// A head over the limit, in bytes or in fields.
+    #[error("the request head is larger than {HTTP_HEAD_BYTES_MAX} bytes or has too many fields")]
+    HeadTooLarge,
+    /// A head that was not complete in time.
+    #[error("the request head took longer than {HTTP_HEAD_MS_MAX} ms")]
+    HeadTooSlow,
+    /// The client closed before it had sent a head.
+    #[error("the client closed before its request was complete")]
+    ClientGone,
+    /// The connection to the client failed.
+    #[error("the connection to the client failed: {source}")]
+    Client {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// `Content-Length` is no number.
+    #[error("Content-Length is no number")]
+    LengthMalformed,
+    /// A chunked body that breaks RFC 9112 §7.1.
+    #[error(
+        "the chunked body is malformed, or a line of it is over {HTTP_CHUNK_LINE_BYTES_MAX} bytes"
+    )]
+    ChunkMalformed,
+    /// A metadata update that names no mount.
+    #[error("the request needs a parameter \"mount\" that names a mount")]
+    MountMissing,
+    /// No such mount in the cluster.
+    #[error("there is no mount {path} here")]
+    MountUnknown {
+        /// What the client asked for.
+        path: String,
+    },
+    /// No credentials, or wrong ones.
+    #[error("this mount's source user name and password are needed")]
+    Unauthorized,
+    /// Nobody holds the mount yet.
+    #[error("mount {mount} has no master at this moment, try again")]
+    NoMaster {
+        /// The mount.
+        mount: MountPath,
+    },
+    /// The mount is known, and nothing is playing on it.
+    #[error("mount {mount} has no source at this moment")]
+    NoSource {
+        /// The mount.
+        mount: MountPath,
+    },
+    /// The mount has all the listeners its record allows.
+    #[error("mount {mount} has all the listeners it may have on this node")]
+    MountFull {
+        /// The mount.
+        mount: MountPath,
+    },
+    /// The master's Icecast does not accept connections.
+    #[error("the mount's Icecast at {address} cannot be reached: {source}")]
+    IcecastUnreachable {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The master's Icecast accepted the connection and said nothing that can be understood.
+    #[error("the mount's Icecast at {address} gave no answer")]
+    IcecastSilent {
+        /// Where it is.
+        address: SocketAddr,
+    },
+    /// The master's Icecast refused what the front asked of it.
+    #[error("the mount's Icecast answered {status}: {sentence}")]
+    IcecastRefused {
+        /// Its status.
+        status: u16,
+        /// Its words, without markup.
+        sentence: String,
+    },
+}
+
+impl FrontError {
+    /// What the client is told, `None` when nobody is there to be told anything.
+    pub(super) fn reply(&self) -> Option<Reply> {
+        let status = match self {
+            Self::Port { .. } | Self::ClientGone | Self::Client { .. } => return None,
+            Self::HeadMalformed { .. }
+            | Self::LengthMalformed
+            | Self::ChunkMalformed
+            | Self::MountMissing => 400,
+            Self::HeadTooLarge => 431,
+            Self::HeadTooSlow => 408,
+            Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
+            Self::Unauthorized => 401,
+            // Icecast refusing our internal password is our fault: the client's own was right.
+            Self::IcecastRefused { status: 401, .. }
+            | Self::NoMaster { .. }
+            | Self::MountFull { .. }
+            | Self::IcecastUnreachable { .. }
+            | Self::IcecastSilent { .. } => 503,
+            Self::IcecastRefused { status, .. } => *status,
+        };
+        Some(Reply::text(status, &self.sentence()))
+    }
+
+    /// The message for the client: like `Display`, without addresses of the inside.
+    fn sentence(&self) -> String {
+        match self {
+            Self::IcecastUnreachable { .. }
+            | Self::IcecastSilent { .. }
+            | Self::IcecastRefused { status: 401, .. } => {
+                "the mount's Icecast cannot be reached at this moment, try again".to_owned()
+            }
+            other => other.to_string(),
+        }
+    }
+}
+
+fn remedy(source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::AddrInUse => {
+            "another program has it; stop that program or choose another port with --http-port"
+                .to_owned()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "it needs privileges; run as root, grant CAP_NET_BIND_SERVICE, or choose a port above \
+             1023 with --http-port"
+                .to_owned()
+        }
+        _ => source.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_cannot_be_opened_is_named_with_its_remedy() {
+        for (kind, want) in [
+            (io::ErrorKind::AddrInUse, "another program has it"),
+            (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
+        ] {
+            let error = FrontError::Port {
+                port: 80,
+                source: kind.into(),
+            };
+            let text = error.to_string();
+            assert!(text.contains("port 80") && text.contains(want), "{text}");
+        }
+    }
+
+    #[test]
+    fn clients_see_neither_inner_addresses_nor_inner_passwords_failing() {
+        for error in [
+            FrontError::IcecastSilent {
+                address: ([198, 18, 0, 7], 8000).into(),
+            },
+            FrontError::IcecastRefused {
+                status: 401,
+                sentence: "inner".to_owned(),
+            },
+        ] {
+            let reply = error.reply().expect("an answer");
+            let text =
+                String::from_utf8(reply.to_bytes(super::super::HttpVersion::Http11)).expect("text");
+            assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
+            assert!(text.contains("\r\nRetry-After: "), "{text}");
+            assert!(
+                !text.contains("198.18") && !text.contains("inner"),
+                "{text}"
+            );
+        }
+    }
+}

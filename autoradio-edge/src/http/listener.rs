@@ -1,0 +1,185 @@
+//! Listeners: each gets its own connection to the master's Icecast, whose answer passes through as it is.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use autoradio_common::limits::{HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::reply::Reply;
+use super::route::{master_of, record_of};
+use super::server::Shared;
+use super::sniff::Sniffed;
+use super::stats::Seat;
+use super::{FrontError, RequestHead, icecast};
+use crate::cluster::MountPath;
+use crate::placement::Placement;
+
+/// Serves a listener until it, its Icecast or the front ends.
+pub(super) async fn serve(
+    shared: &Shared,
+    client: &mut TcpStream,
+    request: &Sniffed,
+    mount: &MountPath,
+) -> Result<(), FrontError> {
+    let placement = shared.placement();
+    let record = record_of(&placement, mount)?;
+    let address = master_of(&placement, mount)?;
+    let seat = shared.stats.seat(mount, record.max_listeners);
+    let seat = seat.ok_or_else(|| FrontError::MountFull {
+        mount: mount.clone(),
+    })?;
+    let answer = icecast::ask(address, &icecast_head(&request.head, mount, address)).await?;
+    match answer.status {
+        200 => {}
+        404 => {
+            return Err(FrontError::NoSource {
+                mount: mount.clone(),
+            });
+        }
+        _ => return Err(answer.refusal().await),
+    }
+    let (mut from_client, mut to_client) = client.split();
+    let mut stream = answer.stream;
+    tokio::select! {
+        _ = carry(&answer.bytes, &mut stream, &mut to_client, &seat) => {}
+        () = failure(&mut from_client) => {}
+        () = shared.cancel.cancelled() => {}
+    }
+    Ok(())
+}
+
+/// The answer to HEAD, without a stream: what this node knows, or what the mount's name says.
+///
+/// Where other nodes exist, one of them may carry the source, so a known mount is taken for live.
+pub(super) fn head(
+    shared: &Shared,
+    placement: &Placement,
+    mount: &MountPath,
+) -> Result<Reply, FrontError> {
+    let live = shared.stats.live_content_type(mount);
+    if live.is_none() && placement.nodes.len() <= 1 {
+        return Err(FrontError::NoSource {
+            mount: mount.clone(),
+        });
+    }
+    let content_type = live.unwrap_or_else(|| content_type_of(mount).to_owned());
+    Ok(Reply::bare(
+        200,
+        vec![
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-cache, no-store".to_owned()),
+            ("Access-Control-Allow-Origin", "*".to_owned()),
+        ],
+    ))
+}
+
+/// What a path's extension promises, MP3 without one: the same guess as Icecast makes.
+fn content_type_of(mount: &MountPath) -> &'static str {
+    match mount
+        .as_str()
+        .rsplit_once('.')
+        .map(|(_, extension)| extension)
+    {
+        Some("ogg" | "oga" | "opus") => "application/ogg",
+        Some("aac") => "audio/aac",
+        Some("flac") => "audio/flac",
+        Some("webm") => "audio/webm",
+        _ => "audio/mpeg",
+    }
+}
+
+/// The least that Icecast needs. No `Range`: a stream has no ranges, and players that ask for one take a 200.
+fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) -> Vec<u8> {
+    let mut head = format!(
+        "GET {} HTTP/1.0\r\nHost: {address}\r\n",
+        mount.to_url_path()
+    );
+    if client.field_text("Icy-MetaData") == Some("1") {
+        head.push_str("Icy-MetaData: 1\r\n");
+    }
+    if let Some(agent) = client.field_text("User-Agent") {
+        head.extend(["User-Agent: ", agent, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
+}
+
+async fn carry(
+    first: &[u8],
+    icecast: &mut (impl AsyncRead + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
+    seat: &Seat,
+) -> io::Result<()> {
+    write(first, client, seat).await?;
+    let mut audio = vec![0; TUNNEL_BUFFER_BYTES];
+    loop {
+        let bytes = icecast.read(&mut audio).await?;
+        if bytes == 0 {
+            return client.shutdown().await;
+        }
+        write(&audio[..bytes], client, seat).await?;
+    }
+}
+
+async fn write(
+    audio: &[u8],
+    client: &mut (impl AsyncWrite + Unpin),
+    seat: &Seat,
+) -> io::Result<()> {
+    let stall_max = Duration::from_millis(HTTP_STALL_MS_MAX);
+    tokio::time::timeout(stall_max, client.write_all(audio)).await??;
+    seat.sent(audio.len());
+    Ok(())
+}
+
+/// Returns when the connection fails. A client that only closes its sending side still listens.
+async fn failure(client: &mut (impl AsyncRead + Unpin)) {
+    let mut dropped = [0; 256];
+    loop {
+        match client.read(&mut dropped).await {
+            Ok(0) => std::future::pending::<()>().await,
+            Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::head_of;
+    use super::*;
+
+    #[test]
+    fn icecast_is_asked_for_metadata_only_if_the_listener_asked_and_never_for_a_range() {
+        let mount: MountPath = "/a b.mp3".parse().expect("a mount path");
+        for (who, text, want) in [
+            (
+                "mpv",
+                "GET /a%20b.mp3 HTTP/1.1\r\nUser-Agent: mpv\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n\r\n",
+                "Icy-MetaData: 1\r\nUser-Agent: mpv\r\n",
+            ),
+            (
+                "souphttpsrc",
+                "GET / HTTP/1.1\r\nicy-metadata: 1\r\n\r\n",
+                "Icy-MetaData: 1\r\n",
+            ),
+            (
+                "VLC, first",
+                "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n",
+                "",
+            ),
+            (
+                "no metadata wanted",
+                "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n",
+                "",
+            ),
+        ] {
+            let head = icecast_head(&head_of(text), &mount, ([127, 0, 0, 1], 8000).into());
+            let want = format!("GET /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n{want}\r\n");
+            assert_eq!(String::from_utf8(head).expect("text"), want, "{who}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Titles: a source sets what is playing. Checked here, passed to the master's Icecast, its answer passed back.
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::auth::Credentials;
+use super::route::{MetadataUpdate, master_of, record_of};
+use super::server::Shared;
+use super::{FrontError, RequestHead, icecast};
+
+/// Serves one update. Who gives no credentials is asked for them before anything else: libshout waits for that.
+pub(super) async fn serve(
+    shared: &Shared,
+    client: &mut TcpStream,
+    head: &RequestHead,
+    update: &MetadataUpdate,
+) -> Result<(), FrontError> {
+    if Credentials::of(head).is_none() {
+        return Err(FrontError::Unauthorized);
+    }
+    let mount = match &update.mount {
+        None => return Err(FrontError::MountMissing),
+        Some(Err(path)) => return Err(FrontError::MountUnknown { path: path.clone() }),
+        Some(Ok(mount)) => mount,
+    };
+    let placement = shared.placement();
+    let record = record_of(&placement, mount)?;
+    shared.authorize(head, &record).await?;
+    let address = master_of(&placement, mount)?;
+    let authorization = Credentials::basic("source", &shared.settings.secrets.source_password);
+    let request = format!(
+        "GET /admin/metadata?{} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n",
+        update.query
+    );
+    let answer = icecast::ask(address, request.as_bytes()).await?;
+    if answer.status == 401 {
+        return Err(answer.refusal().await);
+    }
+    let whole = answer.whole().await?;
+    let written = client.write_all(&whole).await;
+    written.map_err(|source| FrontError::Client { source })
+}

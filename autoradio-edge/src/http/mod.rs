@@ -1,0 +1,39 @@
+//! The front: what clients of the radio see on port 80.
+//!
+//! The head of every request is read here before anything else happens, because sources are no HTTP that a library
+//! would carry (no length, no chunks, still a body). Sources, listeners and title updates are served from the sniffed
+//! head; pages and playlists go to hyper with the bytes already read.
+//!
+//! In: connections, a [`Placement`](crate::placement::Placement). Out: tunnels to the masters' Icecasts, answers,
+//! [`FrontStats`]. Never here: etcd, audio that is kept.
+
+// The language: heads and bodies from bytes, answers to bytes. Pure.
+mod dechunk;
+mod error;
+mod head;
+mod reply;
+
+// The decisions: what is asked for, and by whom.
+mod auth;
+mod playlist;
+mod route;
+mod stats;
+
+// The work: files that touch sockets.
+mod icecast;
+mod listener;
+mod metadata;
+mod pages;
+mod server;
+mod sniff;
+mod source;
+mod tunnel;
+
+#[cfg(test)]
+mod testing;
+
+pub use dechunk::{Body, Dechunker};
+pub use error::FrontError;
+pub use head::{HttpVersion, RequestHead};
+pub use server::{Front, FrontSettings};
+pub use stats::{FrontStats, FrontView, MountView};

@@ -1,0 +1,89 @@
+//! Short answers that the front writes by itself, as bytes. Pure.
+
+use super::HttpVersion;
+
+/// Seconds after which a client that got a 503 may come again.
+const RETRY_AFTER_SECONDS: u32 = 2;
+
+/// A whole answer: status, fields and body. The connection always closes after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    status: u16,
+    fields: Vec<(&'static str, String)>,
+    /// `None`: no `Content-Length` and no body (answers to HEAD, 204).
+    body: Option<String>,
+}
+
+impl Reply {
+    /// An answer of one sentence. 401 carries the challenge and 503 `Retry-After`.
+    ///
+    /// `Allow` and `Upgrade` are never sent: libshout would take them as an offer of PUT or TLS.
+    pub(super) fn text(status: u16, sentence: &str) -> Self {
+        let mut fields = vec![("Content-Type", "text/plain; charset=utf-8".to_owned())];
+        match status {
+            401 => fields.push(("WWW-Authenticate", "Basic realm=\"autoradio\"".to_owned())),
+            503 => fields.push(("Retry-After", RETRY_AFTER_SECONDS.to_string())),
+            _ => {}
+        }
+        Self {
+            status,
+            fields,
+            body: Some(format!("{sentence}\n")),
+        }
+    }
+
+    /// An answer of fields only.
+    pub(super) fn bare(status: u16, fields: Vec<(&'static str, String)>) -> Self {
+        Self {
+            status,
+            fields,
+            body: None,
+        }
+    }
+
+    /// 200 with nothing in it: the end of a source's upload, `OPTIONS *`.
+    pub(super) fn empty() -> Self {
+        Self {
+            status: 200,
+            fields: Vec::new(),
+            body: Some(String::new()),
+        }
+    }
+
+    /// The bytes, to go out in one write: several source clients read their answer only once.
+    pub(super) fn to_bytes(&self, version: HttpVersion) -> Vec<u8> {
+        let mut text = format!("{version} {} {}\r\n", self.status, reason(self.status));
+        for (name, value) in &self.fields {
+            text.extend([name, ": ", value, "\r\n"]);
+        }
+        if let Some(body) = &self.body {
+            text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
+        }
+        text.push_str("Connection: close\r\n\r\n");
+        text.push_str(self.body.as_deref().unwrap_or_default());
+        text.into_bytes()
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_has_its_exact_length_and_offers_nothing_else() {
+        let bytes = Reply::text(401, "no").to_bytes(HttpVersion::Http10);
+        assert_eq!(
+            String::from_utf8(bytes).expect("text"),
+            "HTTP/1.0 401 Unauthorized\r\nContent-Type: text/plain; charset=utf-8\r\n\
+             WWW-Authenticate: Basic realm=\"autoradio\"\r\nContent-Length: 3\r\n\
+             Connection: close\r\n\r\nno\n"
+        );
+    }
+}

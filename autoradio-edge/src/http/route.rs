@@ -1,0 +1,313 @@
+//! What a request asks for. Pure: method, target and placement in, [`Route`] out.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
+
+use super::FrontError;
+use super::playlist::PlaylistKind;
+use crate::cluster::{MountPath, MountRecord};
+use crate::placement::Placement;
+
+/// Bytes that stand for themselves in a query.
+const QUERY_ESCAPED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+/// Parameters of a metadata update that Icecast reads; no other is passed on.
+const METADATA_PARAMETERS: [&str; 7] =
+    ["mode", "mount", "charset", "song", "title", "artist", "url"];
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// A source wants to stream to a mount.
+    Source(MountPath),
+    /// A source names a mount that is not there.
+    SourceUnknown(String),
+    /// Somebody wants to listen.
+    Listener(MountPath),
+    /// Somebody asks what listening would give.
+    ListenerHead(MountPath),
+    /// A playlist that names a mount.
+    Playlist(MountPath, PlaylistKind),
+    /// A CORS preflight, or a client that asks for a resource's methods.
+    Options,
+    /// `OPTIONS *`: libshout asking whether it may upgrade to TLS.
+    OptionsServer,
+    /// `GET /admin/!POKE`: libshout looking at how errors look here.
+    Poke,
+    /// A source sets its title.
+    Metadata(MetadataUpdate),
+    /// The status page.
+    Status,
+    /// Everything else.
+    NotFound,
+    /// A page, by a method that pages do not have.
+    MethodNotAllowed,
+}
+
+impl Route {
+    /// The value of the metric label `route`.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Source(_) | Self::SourceUnknown(_) => "source",
+            Self::Listener(_) => "listener",
+            Self::ListenerHead(_) => "listener_head",
+            Self::Playlist(..) => "playlist",
+            Self::Options | Self::OptionsServer => "options",
+            Self::Poke => "poke",
+            Self::Metadata(_) => "metadata",
+            Self::Status => "status",
+            Self::NotFound | Self::MethodNotAllowed => "other",
+        }
+    }
+}
+
+/// A metadata update, its mount resolved and its query rebuilt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MetadataUpdate {
+    /// The mount: `Err` with what was asked for when there is no such mount, `None` when none was named.
+    pub(super) mount: Option<Result<MountPath, String>>,
+    /// The query for Icecast. Each parameter stands in it once, so that Icecast and we mean the same mount.
+    pub(super) query: String,
+}
+
+/// Decides what a request asks for.
+pub(super) fn route(method: &str, target: &str, placement: &Placement) -> Route {
+    if target == "*" {
+        return if method == "OPTIONS" {
+            Route::OptionsServer
+        } else {
+            Route::NotFound
+        };
+    }
+    let (path, query) = split_target(target);
+    let admin = path == "/admin" || path.starts_with("/admin/");
+    match method {
+        "OPTIONS" => Route::Options,
+        "SOURCE" | "PUT" | "POST" if admin => Route::NotFound,
+        "SOURCE" | "PUT" | "POST" => match find_mount(&path, placement) {
+            Some(mount) => Route::Source(mount),
+            None => Route::SourceUnknown(path),
+        },
+        "GET" | "HEAD" => read(method, &path, query, placement),
+        _ => Route::MethodNotAllowed,
+    }
+}
+
+fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
+    match path {
+        "/" => return Route::Status,
+        "/admin/!POKE" => return Route::Poke,
+        "/admin/metadata" if method == "GET" => {
+            return Route::Metadata(metadata_update(query, placement));
+        }
+        _ => {}
+    }
+    if let Some(mount) = find_mount(path, placement) {
+        return if method == "HEAD" {
+            Route::ListenerHead(mount)
+        } else {
+            Route::Listener(mount)
+        };
+    }
+    PlaylistKind::ALL
+        .into_iter()
+        .find_map(|kind| {
+            let mount = find_mount(path.strip_suffix(kind.suffix())?, placement)?;
+            Some(Route::Playlist(mount, kind))
+        })
+        .unwrap_or(Route::NotFound)
+}
+
+/// Path (with a leading slash, no doubled ones) and query of a target in origin or absolute form.
+fn split_target(target: &str) -> (String, &str) {
+    let origin = match target.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
+            rest.find(['/', '?']).map_or("/", |at| &rest[at..])
+        }
+        _ => target,
+    };
+    let (path, query) = origin.split_once('?').unwrap_or((origin, ""));
+    let mut plain = String::with_capacity(path.len() + 1);
+    plain.push('/');
+    for letter in path.chars() {
+        if letter != '/' || !plain.ends_with('/') {
+            plain.push(letter);
+        }
+    }
+    (plain, query)
+}
+
+/// The mount a path means: itself, or what stands before a slash or a suffix of `SHOUTcast` (`;`, `;stream.mp3`, `/;`).
+fn find_mount(encoded: &str, placement: &Placement) -> Option<MountPath> {
+    let known = |path: &str| {
+        let mount = MountPath::from_encoded(path.trim_end_matches('/')).ok()?;
+        placement.mounts.contains_key(&mount).then_some(mount)
+    };
+    known(encoded).or_else(|| known(encoded.split_once(';')?.0))
+}
+
+/// The record of a mount.
+pub(super) fn record_of(
+    placement: &Placement,
+    mount: &MountPath,
+) -> Result<Arc<MountRecord>, FrontError> {
+    let placed = placement.mounts.get(mount);
+    placed
+        .map(|placed| placed.record.clone())
+        .ok_or_else(|| FrontError::MountUnknown {
+            path: mount.to_string(),
+        })
+}
+
+/// Where the Icecast of a mount's master is.
+pub(super) fn master_of(
+    placement: &Placement,
+    mount: &MountPath,
+) -> Result<SocketAddr, FrontError> {
+    let address = placement.master_icecast(mount);
+    address
+        .map(SocketAddr::from)
+        .ok_or_else(|| FrontError::NoMaster {
+            mount: mount.clone(),
+        })
+}
+
+fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
+    let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let Some(name) = METADATA_PARAMETERS.into_iter().find(|known| *known == name) else {
+            continue;
+        };
+        if found.iter().all(|(seen, _)| *seen != name) {
+            let spaced = value.replace('+', " ");
+            found.push((name, percent_decode(spaced.as_bytes()).collect()));
+        }
+    }
+    let mount = found.iter_mut().find(|(name, _)| *name == "mount");
+    let mount = mount.map(|(_, value)| {
+        let asked = String::from_utf8_lossy(value).into_owned();
+        let path: Option<MountPath> = asked.parse().ok();
+        match path.filter(|path| placement.mounts.contains_key(path)) {
+            Some(path) => Ok(path),
+            None => Err(asked),
+        }
+    });
+    let query: Vec<String> = found
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent_encode(value, &QUERY_ESCAPED)))
+        .collect();
+    MetadataUpdate {
+        mount,
+        query: query.join("&"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::placement_of;
+    use super::*;
+
+    fn mount(path: &str) -> MountPath {
+        path.parse().expect("a mount path")
+    }
+
+    #[test]
+    fn every_request_has_one_meaning() {
+        let placement = placement_of(&["/live.mp3", "/café/a.ogg", "/odd;name"]);
+        let live = || mount("/live.mp3");
+        for (method, target, want) in [
+            ("SOURCE", "/live.mp3", Route::Source(live())),
+            ("SOURCE", "live.mp3", Route::Source(live())),
+            ("PUT", "//live.mp3", Route::Source(live())),
+            ("POST", "/live.mp3?x=1", Route::Source(live())),
+            ("PUT", "/no.mp3", Route::SourceUnknown("/no.mp3".to_owned())),
+            ("SOURCE", "/", Route::SourceUnknown("/".to_owned())),
+            ("PUT", "/admin/metadata", Route::NotFound),
+            ("GET", "/live.mp3", Route::Listener(live())),
+            ("GET", "/live.mp3?token=a%2f", Route::Listener(live())),
+            ("GET", "/live.mp3/", Route::Listener(live())),
+            ("GET", "/live.mp3;stream.mp3", Route::Listener(live())),
+            ("GET", "/live.mp3;", Route::Listener(live())),
+            ("GET", "/live.mp3/;", Route::Listener(live())),
+            ("GET", "/l%69ve.mp3", Route::Listener(live())),
+            ("GET", "/odd;name", Route::Listener(mount("/odd;name"))),
+            (
+                "GET",
+                "/caf%C3%A9/a.ogg",
+                Route::Listener(mount("/café/a.ogg")),
+            ),
+            (
+                "GET",
+                "http://radio.test:80/live.mp3",
+                Route::Listener(live()),
+            ),
+            ("GET", "http://radio.test", Route::Status),
+            ("HEAD", "/live.mp3", Route::ListenerHead(live())),
+            (
+                "GET",
+                "/live.mp3.m3u",
+                Route::Playlist(live(), PlaylistKind::M3u),
+            ),
+            (
+                "HEAD",
+                "/live.mp3.pls",
+                Route::Playlist(live(), PlaylistKind::Pls),
+            ),
+            (
+                "GET",
+                "/live.mp3.xspf",
+                Route::Playlist(live(), PlaylistKind::Xspf),
+            ),
+            ("GET", "/no.mp3.m3u", Route::NotFound),
+            ("GET", "/live.mp3.m3u8", Route::NotFound),
+            ("GET", "/", Route::Status),
+            ("GET", "/?x", Route::Status),
+            ("GET", "/no.mp3", Route::NotFound),
+            ("GET", "/;", Route::NotFound),
+            ("GET", "/%ff", Route::NotFound),
+            ("GET", "/admin/!POKE", Route::Poke),
+            ("GET", "/admin/stats", Route::NotFound),
+            ("OPTIONS", "*", Route::OptionsServer),
+            ("OPTIONS", "/live.mp3", Route::Options),
+            ("DELETE", "/live.mp3", Route::MethodNotAllowed),
+        ] {
+            assert_eq!(route(method, target, &placement), want, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn a_title_names_its_mount_decoded_and_once() {
+        let placement = placement_of(&["/gst.mp3"]);
+        for (query, want_mount, want_query) in [
+            (
+                "mode=updinfo&mount=%2fgst%2emp3&charset=UTF-8&song=a+b%26",
+                Some(Ok(mount("/gst.mp3"))),
+                "mode=updinfo&mount=%2Fgst.mp3&charset=UTF-8&song=a%20b%26",
+            ),
+            (
+                "mount=/gst.mp3&mount=/other.mp3&pass=x",
+                Some(Ok(mount("/gst.mp3"))),
+                "mount=%2Fgst.mp3",
+            ),
+            ("mount=/no", Some(Err("/no".to_owned())), "mount=%2Fno"),
+            ("song=%e9", None, "song=%E9"),
+        ] {
+            let target = format!("/admin/metadata?{query}");
+            let want = MetadataUpdate {
+                mount: want_mount,
+                query: want_query.to_owned(),
+            };
+            assert_eq!(
+                route("GET", &target, &placement),
+                Route::Metadata(want),
+                "{query}"
+            );
+        }
+    }
+}

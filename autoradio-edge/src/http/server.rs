@@ -1,0 +1,313 @@
+//! The front's sockets: listens, reads heads, hands every request to the file that serves it, and stops cleanly.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoradio_common::limits::{
+    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
+
+use super::auth::Verifier;
+use super::reply::Reply;
+use super::route::{Route, route};
+use super::sniff::{Sniffed, sniff};
+use super::source::SourceDesk;
+use super::{FrontError, FrontStats, HttpVersion, RequestHead, listener, metadata, pages, source};
+use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
+use crate::placement::Placement;
+
+/// Connections the kernel holds until they are accepted.
+const BACKLOG: i32 = 4_096;
+/// Pause after a failed accept: usually the process has no file descriptor left, and one may come back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the front has to know of its node and cluster.
+#[derive(Clone, Debug)]
+pub struct FrontSettings {
+    /// The zone, which is the name in playlists.
+    pub domain: String,
+    /// This node.
+    pub node: NodeName,
+    /// Ports as clients see them; playlists name the first unless 80 is among them.
+    pub ports: Vec<u16>,
+    /// Passwords towards the cluster's Icecasts.
+    pub secrets: IcecastSecrets,
+}
+
+/// The front's listening sockets, open and not served yet.
+#[derive(Debug)]
+pub struct Front {
+    listeners: Vec<TcpListener>,
+}
+
+/// What every connection shares.
+pub(super) struct Shared {
+    pub(super) settings: FrontSettings,
+    pub(super) placements: watch::Receiver<Arc<Placement>>,
+    pub(super) stats: Arc<FrontStats>,
+    pub(super) desk: Arc<SourceDesk>,
+    pub(super) cancel: CancellationToken,
+    verifier: Verifier,
+}
+
+impl Front {
+    /// Opens all ports, on IPv6 and IPv4. Call it inside a tokio runtime; port 0 takes any free port.
+    pub fn bind(ports: &[u16]) -> Result<Self, FrontError> {
+        let open = |&port: &u16| listen(port).map_err(|source| FrontError::Port { port, source });
+        let listeners = ports.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { listeners })
+    }
+
+    /// The ports that are open, in the order they were asked for.
+    pub fn local_ports(&self) -> Vec<u16> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .map(|address| address.port())
+            .collect()
+    }
+
+    /// Serves until `cancel`: then accepts nothing more, ends streams at once and lets short answers finish.
+    pub async fn run(
+        self,
+        settings: FrontSettings,
+        placement: watch::Receiver<Arc<Placement>>,
+        stats: Arc<FrontStats>,
+        cancel: CancellationToken,
+    ) {
+        info!(ports = ?self.local_ports(), "front open");
+        let shared = Arc::new(Shared {
+            settings,
+            placements: placement,
+            stats,
+            desk: Arc::default(),
+            cancel,
+            verifier: Verifier::new(),
+        });
+        let connections = TaskTracker::new();
+        let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+        let accepting = TaskTracker::new();
+        for listener in self.listeners {
+            accepting.spawn(accept(
+                listener,
+                shared.clone(),
+                connections.clone(),
+                room.clone(),
+            ));
+        }
+        accepting.spawn(forget_deleted_mounts(shared.clone()));
+        accepting.close();
+        accepting.wait().await;
+        connections.close();
+        let stop_max = Duration::from_millis(HTTP_STOP_MS_MAX);
+        if tokio::time::timeout(stop_max, connections.wait())
+            .await
+            .is_err()
+        {
+            warn!(
+                connections = connections.len(),
+                "front closed over open connections"
+            );
+        }
+        info!("front closed");
+    }
+}
+
+impl Shared {
+    /// The placement in force.
+    pub(super) fn placement(&self) -> Arc<Placement> {
+        self.placements.borrow().clone()
+    }
+
+    /// Whether the head carries the mount's source credentials.
+    pub(super) async fn authorize(
+        &self,
+        head: &RequestHead,
+        record: &MountRecord,
+    ) -> Result<(), FrontError> {
+        let allowed = self.verifier.allows(head, record).await;
+        let verdict = if allowed { "granted" } else { "denied" };
+        metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
+        allowed.then_some(()).ok_or(FrontError::Unauthorized)
+    }
+}
+
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let dual = listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
+    match dual {
+        // A kernel without IPv6 says one of these two.
+        Err(error)
+            if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
+                || error.kind() == io::ErrorKind::AddrNotAvailable =>
+        {
+            listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+        }
+        other => other,
+    }
+}
+
+fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+async fn accept(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    room: Arc<Semaphore>,
+) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.cancel.cancelled() => return,
+        };
+        let client = match accepted {
+            Ok((client, _)) => client,
+            Err(error) => {
+                metrics::counter!("autoradio_http_accept_errors_total").increment(1);
+                debug!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = room.clone().try_acquire_owned() else {
+            metrics::counter!("autoradio_http_connections_refused_total").increment(1);
+            let reply = Reply::text(503, "this node has all the connections it may have");
+            // Nothing waits here for a client over the limit: it gets the answer if its socket takes it now.
+            let _ = client.try_write(&reply.to_bytes(HttpVersion::Http10));
+            continue;
+        };
+        let shared = shared.clone();
+        connections.spawn(async move {
+            metrics::gauge!("autoradio_http_connections").increment(1.0);
+            serve(&shared, client).await;
+            metrics::gauge!("autoradio_http_connections").decrement(1.0);
+            drop(place);
+        });
+    }
+}
+
+async fn forget_deleted_mounts(shared: Arc<Shared>) {
+    let mut placements = shared.placements.clone();
+    loop {
+        tokio::select! {
+            () = shared.cancel.cancelled() => return,
+            Ok(()) = placements.changed() => shared.stats.keep(&shared.placement()),
+            else => return,
+        }
+    }
+}
+
+async fn serve(shared: &Shared, mut client: TcpStream) {
+    // Heads and titles are small and must not wait for more; audio comes in pieces that are worth a segment.
+    if client.set_nodelay(true).is_err() {
+        return;
+    }
+    let sniffed = tokio::select! {
+        sniffed = sniff(&mut client, Duration::from_millis(HTTP_HEAD_MS_MAX)) => sniffed,
+        () = shared.cancel.cancelled() => return,
+    };
+    let request = match sniffed {
+        Ok(request) => request,
+        Err(error) => {
+            metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
+            return refuse(client, HttpVersion::Http10, &error).await;
+        }
+    };
+    let head = &request.head;
+    let route = route(&head.method, &head.target, &shared.placement());
+    metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
+    let served = match &route {
+        Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
+            return pages::serve(shared, client, &request).await;
+        }
+        other => serve_sniffed(shared, &mut client, &request, other).await,
+    };
+    match served {
+        Ok(()) => {}
+        Err(error) => refuse(client, head.version, &error).await,
+    }
+}
+
+async fn serve_sniffed(
+    shared: &Shared,
+    client: &mut TcpStream,
+    request: &Sniffed,
+    route: &Route,
+) -> Result<(), FrontError> {
+    let reply = match route {
+        Route::Source(mount) => return source::serve(shared, client, request, mount).await,
+        Route::Listener(mount) => return listener::serve(shared, client, request, mount).await,
+        Route::Metadata(update) => {
+            return metadata::serve(shared, client, &request.head, update).await;
+        }
+        Route::SourceUnknown(path) => {
+            return Err(FrontError::MountUnknown { path: path.clone() });
+        }
+        Route::ListenerHead(mount) => listener::head(shared, &shared.placement(), mount)?,
+        Route::Options => preflight(),
+        Route::OptionsServer => Reply::empty(),
+        _ => Reply::text(400, "there is no such command"),
+    };
+    let bytes = reply.to_bytes(request.head.version);
+    let written = client.write_all(&bytes).await;
+    written.map_err(|source| FrontError::Client { source })
+}
+
+/// The answer to a browser that asks whether a player on another site may listen.
+fn preflight() -> Reply {
+    let fields = [
+        ("Access-Control-Allow-Origin", "*"),
+        ("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS"),
+        ("Access-Control-Allow-Headers", "Icy-MetaData, Range"),
+        ("Access-Control-Expose-Headers", "*"),
+        ("Access-Control-Max-Age", "86400"),
+    ];
+    Reply::bare(
+        204,
+        fields
+            .map(|(name, value)| (name, value.to_owned()))
+            .to_vec(),
+    )
+}
+
+/// Tells the client why, then reads for a while what it is still sending: a close over unread bytes is a reset, which
+/// would take the answer away from it.
+async fn refuse(mut client: TcpStream, version: HttpVersion, error: &FrontError) {
+    debug!(%error, "request refused");
+    let Some(reply) = error.reply() else {
+        return;
+    };
+    let bytes = reply.to_bytes(version);
+    let writing = tokio::time::timeout(
+        Duration::from_millis(HTTP_STALL_MS_MAX),
+        client.write_all(&bytes),
+    );
+    if !matches!(writing.await, Ok(Ok(()))) || client.shutdown().await.is_err() {
+        return;
+    }
+    let mut dropped = [0; 4 * 1024];
+    let lingering = async { while matches!(client.read(&mut dropped).await, Ok(1..)) {} };
+    let _ = tokio::time::timeout(Duration::from_millis(HTTP_LINGER_MS_MAX), lingering).await;
+}

@@ -1,0 +1,366 @@
+//! A front in this process, a real Icecast behind it, and the clients of tests. Loopback only.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use autoradio_edge::clock;
+use autoradio_edge::cluster::{
+    IcecastSecrets, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION, Snapshot,
+};
+use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
+use autoradio_edge::placement::{Placement, place};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const PASSWORD: &str = "hackme";
+/// `source:hackme`.
+pub(crate) const AUTHORIZATION: &str = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n";
+/// Nothing in these tests may take longer.
+pub(crate) const LONGEST: Duration = Duration::from_secs(15);
+
+/// A front on a free port, with mounts `/live.mp3` and `/two.mp3`, and its Icecast.
+pub(crate) struct Rig {
+    pub(crate) port: u16,
+    pub(crate) stats: Arc<FrontStats>,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) icecast: Icecast,
+    placement: watch::Sender<Arc<Placement>>,
+    cancel: CancellationToken,
+    front: Option<tokio::task::JoinHandle<()>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Rig {
+    pub(crate) fn start() -> Self {
+        let icecast = Icecast::start();
+        let snapshot = snapshot(icecast.port);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let front = {
+            let _inside = runtime.enter();
+            Front::bind(&[0]).expect("a free port")
+        };
+        let port = front.local_ports()[0];
+        let settings = FrontSettings {
+            domain: "radio.test".to_owned(),
+            node: node_name(),
+            ports: vec![port],
+            secrets: IcecastSecrets {
+                source_password: "inner-source".to_owned(),
+                relay_password: "inner-relay".to_owned(),
+                admin_password: "inner-admin".to_owned(),
+            },
+        };
+        let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
+        let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
+        let running = front.run(settings, placements, stats.clone(), cancel.clone());
+        Self {
+            front: Some(runtime.spawn(running)),
+            port,
+            stats,
+            snapshot,
+            icecast,
+            placement,
+            cancel,
+            runtime,
+        }
+    }
+
+    /// Puts `self.snapshot` in force.
+    pub(crate) fn place(&self) {
+        self.placement.send_replace(Arc::new(place(&self.snapshot)));
+    }
+
+    /// Stops the front and waits until it has.
+    pub(crate) fn stop(&mut self) {
+        self.cancel.cancel();
+        let front = self.front.take().expect("running");
+        self.runtime
+            .block_on(async { tokio::time::timeout(LONGEST, front).await })
+            .expect("in time")
+            .expect("no panic");
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    /// Opens a connection and sends `request`.
+    pub(crate) fn send(&self, request: impl AsRef<[u8]>) -> Client {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        let mut stream = TcpStream::connect(address).expect("the front accepts");
+        stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
+        stream
+            .write_all(request.as_ref())
+            .expect("the request is taken");
+        Client { stream }
+    }
+
+    /// A source that is on the air.
+    pub(crate) fn source(&self, mount: &str) -> Client {
+        let head =
+            format!("SOURCE {mount} HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\n\r\n");
+        let mut source = self.send(head);
+        assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+        source
+    }
+
+    /// Waits until this node's view of a mount is as wanted.
+    pub(crate) fn wait_for(&self, what: &str, wanted: impl Fn(&MountView) -> bool) {
+        wait_until(what, || self.stats.view().mounts.iter().any(&wanted));
+    }
+
+    pub(crate) fn ffmpeg(&self, arguments: &[&str]) -> Process {
+        let target = format!("127.0.0.1:{}/live.mp3", self.port);
+        let mut command = Command::new("ffmpeg");
+        command
+            .args([
+                "-hide_banner",
+                "-nostdin",
+                "-re",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=frequency=440",
+            ])
+            .args([
+                "-c:a",
+                "libmp3lame",
+                "-b:a",
+                "128k",
+                "-f",
+                "mp3",
+                "-content_type",
+                "audio/mpeg",
+            ])
+            .args(&arguments[1..])
+            .arg(format!("icecast://source:{}@{target}", arguments[0]));
+        Process::spawn(&mut command)
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+    }
+}
+
+fn node_name() -> NodeName {
+    "node1".parse().expect("a node name")
+}
+
+fn snapshot(icecast_port: u16) -> Snapshot {
+    let mut snapshot = Snapshot::default();
+    let node = NodeRecord {
+        schema: SCHEMA_VERSION,
+        name: node_name(),
+        domain: "radio.test".to_owned(),
+        addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        peer_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        http_port: 80,
+        icecast_port,
+        version: "0".to_owned(),
+        unknown: serde_json::Map::new(),
+    };
+    snapshot.nodes.insert(node_name(), Arc::new(node));
+    for path in ["/live.mp3", "/two.mp3"] {
+        let record = mount_record(path, PASSWORD);
+        let master = Master {
+            node: node_name(),
+            epoch: 1,
+        };
+        snapshot.masters.insert(record.path.clone(), master);
+        snapshot
+            .mounts
+            .insert(record.path.clone(), Arc::new(record));
+    }
+    snapshot
+}
+
+/// A mount whose password is hashed cheaply.
+pub(crate) fn mount_record(path: &str, password: &str) -> MountRecord {
+    let params = Params::new(64, 1, 1, None).expect("valid parameters");
+    let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+        .hash_password(password.as_bytes())
+        .expect("a hash");
+    MountRecord {
+        schema: SCHEMA_VERSION,
+        path: mount(path),
+        source_username: "source".to_owned(),
+        source_password_hash: hash.to_string(),
+        name: Some("A & B".to_owned()),
+        description: None,
+        max_listeners: None,
+        unknown: serde_json::Map::new(),
+    }
+}
+
+pub(crate) fn mount(path: &str) -> MountPath {
+    path.parse().expect("a mount path")
+}
+
+/// One raw connection to the front.
+pub(crate) struct Client {
+    pub(crate) stream: TcpStream,
+}
+
+impl Client {
+    /// Reads to the end of a head, and not past it.
+    pub(crate) fn read_head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.read_exactly(1)[0]);
+        }
+        String::from_utf8_lossy(&head).into_owned()
+    }
+
+    pub(crate) fn read_exactly(&mut self, bytes: usize) -> Vec<u8> {
+        let mut read = vec![0; bytes];
+        self.stream
+            .read_exact(&mut read)
+            .expect("more bytes in time");
+        read
+    }
+
+    /// Everything until the front closes.
+    pub(crate) fn read_all(&mut self) -> String {
+        let mut read = Vec::new();
+        self.stream
+            .read_to_end(&mut read)
+            .expect("a clean close in time");
+        String::from_utf8_lossy(&read).into_owned()
+    }
+
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).expect("the bytes are taken");
+    }
+
+    /// Waits until the front has closed, cleanly or by a reset.
+    pub(crate) fn wait_closed(&mut self) {
+        let mut byte = [0];
+        match self.stream.read(&mut byte) {
+            Ok(0) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            other => panic!("the connection is still open: {other:?}"),
+        }
+    }
+}
+
+/// A child that does not outlive its test.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+    }
+
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Waits for its own end; what it wrote to stdout and stderr.
+    pub(crate) fn output(mut self) -> (Vec<u8>, String) {
+        wait_until("a child ends", || matches!(self.0.try_wait(), Ok(Some(_))));
+        let (mut out, mut err) = (Vec::new(), String::new());
+        let _ = self
+            .0
+            .stdout
+            .take()
+            .map(|mut pipe| pipe.read_to_end(&mut out));
+        let _ = self
+            .0
+            .stderr
+            .take()
+            .map(|mut pipe| pipe.read_to_string(&mut err));
+        (out, err)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A real Icecast on a free port of loopback.
+pub(crate) struct Icecast {
+    pub(crate) port: u16,
+    process: Process,
+    _directory: tempfile::TempDir,
+}
+
+impl Icecast {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .and_then(|listener| listener.local_addr())
+            .expect("a free port")
+            .port();
+        let config = directory.path().join("icecast.xml");
+        std::fs::write(
+            &config,
+            icecast_xml(port, &directory.path().display().to_string()),
+        )
+        .expect("the configuration is written");
+        let mut command = Command::new("icecast2");
+        command.arg("-c").arg(&config);
+        // Icecast refuses to run as root.
+        if nix::unistd::geteuid().is_root() {
+            let user = nix::unistd::User::from_name("icecast2")
+                .expect("a readable user database")
+                .expect("the package icecast2 makes this user");
+            for path in [directory.path(), &config] {
+                nix::unistd::chown(path, Some(user.uid), Some(user.gid)).expect("root may");
+            }
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        let process = Process::spawn(&mut command);
+        wait_until("Icecast listens", || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+        });
+        Self {
+            port,
+            process,
+            _directory: directory,
+        }
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
+    }
+}
+
+fn icecast_xml(port: u16, directory: &str) -> String {
+    format!(
+        "<icecast><limits><sources>10</sources><clients>100</clients>\
+         <burst-on-connect>0</burst-on-connect></limits>\
+         <authentication><source-password>inner-source</source-password>\
+         <relay-password>inner-relay</relay-password><admin-user>admin</admin-user>\
+         <admin-password>inner-admin</admin-password></authentication>\
+         <hostname>localhost</hostname>\
+         <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
+         <fileserve>0</fileserve><paths><logdir>{directory}</logdir>\
+         <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>\
+         </paths><logging><accesslog>-</accesslog><errorlog>error.log</errorlog>\
+         <loglevel>1</loglevel></logging></icecast>"
+    )
+}
+
+/// Polls `wanted` until it holds; panics after [`LONGEST`].
+pub(crate) fn wait_until(what: &str, mut wanted: impl FnMut() -> bool) {
+    let deadline: Instant = clock::now() + LONGEST;
+    while !wanted() {
+        assert!(clock::now() < deadline, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
