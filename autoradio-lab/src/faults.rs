@@ -19,6 +19,11 @@ pub fn kill(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGKILL)
 }
 
+/// Kills all that runs on the host, as a power cut would; its files stay.
+pub fn kill_everything(host: &Host, limit: Duration) -> Result<(), LabError> {
+    kill_all(host.namespace(), limit)
+}
+
 /// Stops the host's processes of this name: they hang, their sockets stay open.
 pub fn stop(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGSTOP)

@@ -138,7 +138,7 @@ impl Node {
 
     /// Kills everything that runs on the node, as a power cut would; its files stay.
     pub fn kill(&self, limit: Duration) -> Result<(), LabError> {
-        faults::kill_all(self.host.namespace(), limit)?;
+        faults::kill_everything(&self.host, limit)?;
         self.daemon().take();
         Ok(())
     }
