@@ -33,10 +33,13 @@ pub(super) fn install(needs: &[&Need]) -> Result<()> {
     let installed = process::step("setup: apt-get install", "apt-install", apt(&args)?);
     drop(policy);
     installed?;
-    needs
-        .iter()
-        .filter_map(|need| need.service)
-        .try_for_each(switch_off)
+    for service in needs.iter().filter_map(|need| need.service) {
+        // It does not run now; that it might after a reboot is no reason to stop here.
+        if let Err(error) = switch_off(service) {
+            output::note(&format!("{error:#}"));
+        }
+    }
+    Ok(())
 }
 
 fn refuse_unknown(needs: &[&Need]) -> Result<()> {
@@ -91,7 +94,7 @@ fn as_root(program: &str, args: &[&str]) -> Result<Command> {
         Command::new(program)
     } else if process::find("sudo").is_some() {
         let mut sudo = Command::new("sudo");
-        sudo.args(["--non-interactive", program]);
+        sudo.arg(program);
         sudo
     } else {
         bail!("installing packages needs root: run `cargo xtask setup` as root once");

@@ -73,7 +73,17 @@ const fn file(group: Group, package: &'static str, path: &'static str, why: &'st
     }
 }
 
-use Group::{Always, Compiler, Linker};
+/// The programs themselves prove nothing: Debian's older compiler has the same names.
+const fn compiler(package: &'static str, list: &'static str) -> Need {
+    file(
+        Group::Compiler,
+        package,
+        list,
+        "a compiler for the kernel programs",
+    )
+}
+
+use Group::{Always, Linker};
 
 /// Everything, in the order in which it is reported.
 pub(super) const NEEDS: [Need; 22] = [
@@ -107,24 +117,9 @@ pub(super) const NEEDS: [Need; 22] = [
         "/usr/include/google/protobuf/descriptor.proto",
         "etcd's protocol in the daemon",
     ),
-    file(
-        Compiler,
-        "rustc-web",
-        "/usr/bin/rustc",
-        "a compiler for the kernel programs",
-    ),
-    file(
-        Compiler,
-        "cargo-web",
-        "/usr/bin/cargo",
-        "a compiler for the kernel programs",
-    ),
-    file(
-        Compiler,
-        "rust-web-src",
-        "/usr/lib/rustlib/src/rust/library/core",
-        "a compiler for the kernel programs",
-    ),
+    compiler("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
+    compiler("cargo-web", "/var/lib/dpkg/info/cargo-web.list"),
+    compiler("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
     Need {
         group: Linker,
         ..always("g++", "g++", "building bpf-linker")
