@@ -7,7 +7,10 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum LabError {
     /// Namespaces need privileges.
-    #[error("the lab makes network namespaces and needs root: run the same command with sudo")]
+    #[error(
+        "the lab makes network namespaces and needs root: run the same command behind \
+         `sudo --preserve-env env \"PATH=$PATH\"`"
+    )]
     NotRoot,
     /// A program ran and failed.
     #[error("`{argv}` failed ({status}): {stderr}")]
