@@ -1,1 +1,84 @@
-fn main() {}
+//! Builds, demonstrates and tests autoradio: `cargo xtask`.
+
+mod build_ebpf;
+mod clock;
+mod demo;
+mod lab;
+mod output;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use autoradio_lab::interrupt;
+use clap::{Parser, Subcommand};
+
+/// Exit code of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// Builds, demonstrates and tests autoradio.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what this machine lacks for building and testing (Debian and Ubuntu).
+    Setup(setup::Args),
+    /// Build the kernel programs into target/bpf.
+    BuildEbpf(build_ebpf::Args),
+    /// Clusters of real nodes in network namespaces (needs root).
+    #[command(subcommand)]
+    Lab(lab::Command),
+    /// Everything, once, for real: one node, a source, DNS, a listener (needs root).
+    Demo(demo::Args),
+    /// Every check and every test.
+    Test(test::Args),
+    /// Check the rules of the house that no compiler knows.
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match catch_signals().and_then(|()| run(cli.command)) {
+        Ok(code) => code,
+        Err(_) if interrupt::requested() => {
+            output::note("interrupted; everything is removed");
+            ExitCode::from(INTERRUPTED)
+        }
+        Err(error) => {
+            output::note(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Setup(args) => setup::run(&args),
+        Command::BuildEbpf(args) => build_ebpf::run(&args),
+        Command::Lab(command) => lab::run(command),
+        Command::Demo(args) => demo::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Tidy => tidy::run(),
+    }
+}
+
+/// The first Ctrl-C lets waits end with an error, so that labs are removed; a second one ends the
+/// program at once.
+fn catch_signals() -> anyhow::Result<()> {
+    ctrlc::set_handler(|| {
+        if interrupt::request() {
+            output::note("ended at once; `cargo xtask lab list` shows what is left");
+            std::process::exit(INTERRUPTED.into());
+        }
+    })?;
+    Ok(())
+}

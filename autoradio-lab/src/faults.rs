@@ -1,0 +1,111 @@
+//! What goes wrong: processes that die or hang, wires that are cut.
+//!
+//! Only processes inside a lab's own namespaces are ever signalled, each by its id.
+
+use std::fs;
+use std::time::Duration;
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use crate::host::Host;
+use crate::{LabError, clock, netns};
+
+/// Bytes of a process name that the kernel keeps.
+const PROCESS_NAME_BYTES_MAX: usize = 15;
+
+/// Kills the host's processes of this name. Returns how many there were.
+pub fn kill(host: &Host, process: &str) -> Result<usize, LabError> {
+    signal(host, process, Signal::SIGKILL)
+}
+
+/// Kills all that runs on the host, as a power cut would; its files stay.
+pub fn kill_everything(host: &Host, limit: Duration) -> Result<(), LabError> {
+    kill_all(host.namespace(), limit)
+}
+
+/// Stops the host's processes of this name: they hang, their sockets stay open.
+pub fn stop(host: &Host, process: &str) -> Result<usize, LabError> {
+    signal(host, process, Signal::SIGSTOP)
+}
+
+/// Lets stopped processes go on.
+pub fn cont(host: &Host, process: &str) -> Result<usize, LabError> {
+    signal(host, process, Signal::SIGCONT)
+}
+
+/// Cuts the host's wire, on the bridge's side.
+pub fn cut(host: &Host) -> Result<(), LabError> {
+    netns::ip(host.bridge(), &["link", "set", host.name(), "down"])
+}
+
+/// Mends the host's wire.
+pub fn heal(host: &Host) -> Result<(), LabError> {
+    netns::ip(host.bridge(), &["link", "set", host.name(), "up"])
+}
+
+/// Signals the host's processes of this name. Returns how many; none is an error.
+pub fn signal(host: &Host, process: &str, signal: Signal) -> Result<usize, LabError> {
+    let found = find(host, process);
+    if found.is_empty() {
+        let (host, process) = (host.name().to_owned(), process.to_owned());
+        return Err(LabError::Process { host, process });
+    }
+    send(&found, signal);
+    Ok(found.len())
+}
+
+/// Ids of the host's processes of this name.
+pub fn find(host: &Host, process: &str) -> Vec<i32> {
+    let mut ids = netns::process_ids(host.namespace());
+    ids.retain(|id| {
+        let name = fs::read_to_string(format!("/proc/{id}/comm"));
+        name.is_ok_and(|name| is_called(name.trim_end(), process))
+    });
+    ids
+}
+
+/// Whether the kernel's name of a process, which may be cut, is that of `process`.
+fn is_called(kernel_name: &str, process: &str) -> bool {
+    let cut = kernel_name.len() == PROCESS_NAME_BYTES_MAX && process.starts_with(kernel_name);
+    kernel_name == process || cut
+}
+
+/// Kills every process in a namespace, until none is left.
+pub(crate) fn kill_all(namespace: &str, limit: Duration) -> Result<(), LabError> {
+    let what = format!("the processes of {namespace} end");
+    // Again and again: a supervisor may start a child between our look and our signal.
+    clock::wait_uninterrupted(&what, limit, || {
+        let ids = netns::process_ids(namespace);
+        send(&ids, Signal::SIGKILL);
+        ids.is_empty()
+    })
+}
+
+fn send(ids: &[i32], what: Signal) {
+    for id in ids {
+        // A process that has just ended is as good as one that got the signal.
+        signal::kill(Pid::from_raw(*id), what).unwrap_or_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_found_by_its_whole_name_even_if_the_kernel_cut_it() {
+        for (why, kernel_name, process, want) in [
+            ("same", "icecast2", "icecast2", true),
+            ("only a beginning", "etcd", "etcdctl", false),
+            (
+                "cut by the kernel",
+                "a-very-long-pro",
+                "a-very-long-program",
+                true,
+            ),
+        ] {
+            assert_eq!(is_called(kernel_name, process), want, "{why}");
+        }
+    }
+}

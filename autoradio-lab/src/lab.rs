@@ -1,0 +1,298 @@
+//! A lab: built by [`Builder`], removed when dropped unless it is kept.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::host::{Host, tail};
+use crate::names::{self, BRIDGE, HOSTS_MAX, Role};
+use crate::node::NodeSettings;
+use crate::persist::{self, Record};
+use crate::topology::{self, Network};
+use crate::{Client, LabError, Node, clock, teardown};
+
+/// The zone of every lab unless another is asked for.
+pub const DOMAIN: &str = "radio.example.com";
+
+/// How long a node may take until it is ready; etcd's first start is most of it.
+pub const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// What a lab should be like.
+#[derive(Clone, Debug)]
+pub struct Builder {
+    record: Record,
+    mtu: u16,
+    pass_object: PathBuf,
+}
+
+/// Hosts and the network between them.
+#[derive(Debug)]
+pub struct Lab {
+    record: Record,
+    nodes: Vec<Node>,
+    clients: Vec<Client>,
+    kept: bool,
+}
+
+impl Lab {
+    /// One node, one client, a name of its own; programs and objects of this workspace.
+    pub fn builder() -> Builder {
+        let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
+        Builder {
+            record: Record {
+                name: names::unique(std::process::id()),
+                domain: DOMAIN.to_owned(),
+                nodes: 1,
+                clients: 1,
+                xdp: "native".to_owned(),
+                binaries: target.join(profile),
+                owner_process: Some(std::process::id()),
+            },
+            mtu: 1500,
+            pass_object: target.join("bpf/pass"),
+        }
+    }
+
+    /// A lab that another process left running. Dropping it does not remove it.
+    pub fn open(name: &str) -> Result<Self, LabError> {
+        require_root()?;
+        let mut lab = Self::from_record(persist::load(name)?);
+        lab.kept = true;
+        Ok(lab)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.record.name
+    }
+
+    /// The cluster's zone.
+    pub fn domain(&self) -> &str {
+        &self.record.domain
+    }
+
+    /// The nodes, `node1` first.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// The clients, `client1` first.
+    pub fn clients(&self) -> &[Client] {
+        &self.clients
+    }
+
+    /// Node number `index`, from 1 as in its name.
+    ///
+    /// # Panics
+    /// If the lab has fewer nodes.
+    pub fn node(&self, index: usize) -> &Node {
+        &self.nodes[index - 1]
+    }
+
+    /// Client number `index`, from 1 as in its name.
+    ///
+    /// # Panics
+    /// If the lab has fewer clients.
+    pub fn client(&self, index: usize) -> &Client {
+        &self.clients[index - 1]
+    }
+
+    /// The host of this name.
+    pub fn host(&self, name: &str) -> Result<&Host, LabError> {
+        let found = self.hosts().find(|host| host.name() == name);
+        found.ok_or_else(|| LabError::Host {
+            lab: self.name().to_owned(),
+            host: name.to_owned(),
+            hosts: self.hosts().map(Host::name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// All hosts, nodes first.
+    pub fn hosts(&self) -> impl Iterator<Item = &Host> {
+        self.nodes
+            .iter()
+            .map(Node::host)
+            .chain(self.clients.iter().map(Client::host))
+    }
+
+    /// Starts the daemon on every node and waits until all are ready.
+    pub fn start_nodes(&self) -> Result<(), LabError> {
+        self.nodes.iter().try_for_each(Node::start)?;
+        self.nodes
+            .iter()
+            .try_for_each(|node| node.wait_ready(READY_LIMIT))
+    }
+
+    /// Looks at `condition` until it holds; an error names `what` when `limit` has passed.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        limit: Duration,
+        condition: impl FnMut() -> bool,
+    ) -> Result<(), LabError> {
+        clock::wait_until(what, limit, condition)
+    }
+
+    /// Leaves the lab running when this process ends; [`persist::down`] removes it.
+    pub fn keep(mut self) -> Result<(), LabError> {
+        self.record.owner_process = None;
+        persist::save(&self.record)?;
+        self.nodes.iter().for_each(Node::detach);
+        self.kept = true;
+        Ok(())
+    }
+
+    fn from_record(record: Record) -> Self {
+        let folder = persist::folder(&record.name);
+        let hosts = |role, count| {
+            (1..=count)
+                .map(move |index| (role, index))
+                .collect::<Vec<(Role, usize)>>()
+        };
+        let host = |(role, index)| Host::new(&record.name, role, index, &folder);
+        let settings = NodeSettings {
+            domain: record.domain.clone(),
+            xdp: record.xdp.clone(),
+            binaries: record.binaries.clone(),
+        };
+        let nodes = hosts(Role::Node, record.nodes).into_iter().map(host);
+        let nodes = nodes
+            .map(|host| Node::new(host, settings.clone()))
+            .collect();
+        let clients = hosts(Role::Client, record.clients).into_iter().map(host);
+        let clients = clients.map(Client::new).collect();
+        Self {
+            nodes,
+            clients,
+            kept: false,
+            record,
+        }
+    }
+
+    fn make(&self, network: Network) -> Result<(), LabError> {
+        topology::create_bridge(network)?;
+        for host in self.hosts() {
+            fs::create_dir_all(host.folder()).map_err(LabError::file(host.folder()))?;
+            topology::create_host(network, host)?;
+        }
+        let nodes: Vec<_> = self.nodes.iter().map(|node| node.host().v4()).collect();
+        self.clients
+            .iter()
+            .try_for_each(|client| client.use_resolvers(&nodes))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        if std::thread::panicking() {
+            for node in &self.nodes {
+                let log = tail(&node.log_path());
+                eprintln!("the end of {}'s log:\n{log}", node.host().name());
+            }
+        }
+        if let Err(error) = teardown::remove(self.name()) {
+            eprintln!("lab {} is not wholly removed: {error}", self.name());
+        }
+        self.nodes.iter().for_each(Node::forget);
+    }
+}
+
+impl Builder {
+    /// Names the lab; without this it gets a name of its own.
+    #[must_use]
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.record.name);
+        self
+    }
+
+    /// How many nodes.
+    #[must_use]
+    pub fn nodes(mut self, count: usize) -> Self {
+        self.record.nodes = count;
+        self
+    }
+
+    /// How many clients.
+    #[must_use]
+    pub fn clients(mut self, count: usize) -> Self {
+        self.record.clients = count;
+        self
+    }
+
+    /// The daemon's `--xdp`; `native` without this.
+    #[must_use]
+    pub fn xdp(mut self, mode: &str) -> Self {
+        mode.clone_into(&mut self.record.xdp);
+        self
+    }
+
+    /// Largest packet on the wires, in bytes; 1500 without this.
+    #[must_use]
+    pub fn mtu(mut self, bytes: u16) -> Self {
+        self.mtu = bytes;
+        self
+    }
+
+    /// Folder of the daemon and radioctl.
+    #[must_use]
+    pub fn binaries(mut self, folder: &Path) -> Self {
+        folder.clone_into(&mut self.record.binaries);
+        self
+    }
+
+    /// Makes the hosts and the network; no daemon runs yet.
+    pub fn build(self) -> Result<Lab, LabError> {
+        require_root()?;
+        let Self {
+            record,
+            mtu,
+            pass_object,
+        } = self;
+        names::check(&record.name)?;
+        for count in [record.nodes, record.clients] {
+            if count > HOSTS_MAX {
+                return Err(LabError::TooMany {
+                    count,
+                    max: HOSTS_MAX,
+                });
+            }
+        }
+        if !pass_object.is_file() {
+            let remedy = "`cargo xtask build-ebpf` makes it";
+            return Err(LabError::Missing {
+                path: pass_object,
+                remedy,
+            });
+        }
+        if persist::exists(&record.name) {
+            return Err(LabError::Exists { name: record.name });
+        }
+        persist::save(&record)?;
+        let bridge = names::namespace(&record.name, BRIDGE);
+        // From here on, an error drops the lab, and that removes what was made.
+        let lab = Lab::from_record(record);
+        lab.make(Network {
+            bridge: &bridge,
+            mtu,
+            pass_object: &pass_object,
+        })?;
+        Ok(lab)
+    }
+}
+
+/// An error, and what to do, unless this process may make namespaces.
+pub fn require_root() -> Result<(), LabError> {
+    if nix::unistd::geteuid().is_root() {
+        Ok(())
+    } else {
+        Err(LabError::NotRoot)
+    }
+}

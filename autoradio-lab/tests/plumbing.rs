@@ -1,0 +1,145 @@
+//! The lab's own network, without any daemon.
+
+use std::time::Duration;
+
+use autoradio_lab::{Lab, LabError, faults, names, netns, persist};
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn small_lab() -> Lab {
+    Lab::builder()
+        .nodes(1)
+        .clients(1)
+        .build()
+        .expect("a lab of one node and one client")
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_client_reaches_a_node_by_both_families() {
+    let lab = small_lab();
+    let node = lab.node(1).host();
+    let client = lab.client(1);
+    for address in [node.v4().to_string(), node.v6().to_string()] {
+        lab.wait_until(&address, SOON, || client.reaches(&address))
+            .unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_cut_wire_carries_nothing_until_it_is_healed() {
+    let lab = small_lab();
+    let node = lab.node(1).host();
+    let address = node.v4().to_string();
+    let reached = || lab.client(1).reaches(&address);
+    lab.wait_until("the node is reached", SOON, reached)
+        .unwrap();
+    faults::cut(node).unwrap();
+    assert!(!reached(), "a cut wire carried a packet");
+    faults::heal(node).unwrap();
+    lab.wait_until("the healed node is reached", SOON, reached)
+        .unwrap();
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_dropped_lab_leaves_nothing_behind() {
+    let lab = small_lab();
+    let name = lab.name().to_owned();
+    let folder = persist::folder(&name);
+    // A program that would run for long, in a group that the lab does not know.
+    lab.client(1)
+        .host()
+        .spawn("sleep", &["1000"], "sleep")
+        .unwrap()
+        .detach();
+    assert!(
+        netns::list()
+            .iter()
+            .any(|n| n == &names::namespace(&name, "node1"))
+    );
+    drop(lab);
+    let left: Vec<String> = netns::list()
+        .into_iter()
+        .filter(|namespace| names::owner(namespace).is_some_and(|(lab, _)| lab == name))
+        .collect();
+    assert_eq!(left, Vec::<String>::new());
+    assert!(!folder.exists());
+    assert!(!persist::list().contains(&name));
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn two_labs_live_side_by_side_with_the_same_addresses() {
+    let (first, second) = (small_lab(), small_lab());
+    let address = first.node(1).host().v4().to_string();
+    assert_eq!(address, second.node(1).host().v4().to_string());
+    for lab in [&first, &second] {
+        lab.wait_until("its own node", SOON, || lab.client(1).reaches(&address))
+            .unwrap();
+    }
+    faults::cut(first.node(1).host()).unwrap();
+    assert!(!first.client(1).reaches(&address));
+    assert!(
+        second.client(1).reaches(&address),
+        "the other lab lost its node"
+    );
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_kept_lab_is_found_and_removed_by_name() {
+    let lab = small_lab();
+    let name = lab.name().to_owned();
+    lab.keep().unwrap();
+    let again = Lab::builder().name(&name).build().unwrap_err();
+    assert!(matches!(again, LabError::Exists { .. }), "{again}");
+    let opened = Lab::open(&name).unwrap();
+    assert_eq!(opened.hosts().count(), 2);
+    drop(opened);
+    assert!(persist::list().contains(&name), "opening must not remove");
+    persist::down(&name).unwrap();
+    assert!(matches!(
+        persist::down(&name),
+        Err(LabError::Unknown { .. })
+    ));
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_half_broken_lab_can_still_be_taken_down() {
+    let lab = small_lab();
+    let name = lab.name().to_owned();
+    lab.keep().unwrap();
+    // The record is lost, as after a reboot, and one namespace too.
+    std::fs::remove_file(format!("/run/autoradio-lab/{name}.json")).unwrap();
+    netns::delete(&names::namespace(&name, "client1")).unwrap();
+    assert!(persist::list().contains(&name));
+    persist::down(&name).unwrap();
+    assert!(!persist::list().contains(&name));
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_stopped_process_hangs_until_it_is_continued() {
+    let lab = small_lab();
+    let host = lab.client(1).host();
+    let mut sleeper = host.spawn("sleep", &["0.2"], "sleep").unwrap();
+    lab.wait_until("sleep runs", SOON, || {
+        !faults::find(host, "sleep").is_empty()
+    })
+    .unwrap();
+    faults::stop(host, "sleep").unwrap();
+    let early = sleeper.wait(Duration::from_millis(600));
+    assert!(
+        matches!(early, Err(LabError::Deadline { .. })),
+        "a stopped process ended"
+    );
+    faults::cont(host, "sleep").unwrap();
+    assert!(sleeper.wait(SOON).unwrap().success());
+    assert!(matches!(
+        faults::kill(host, "sleep"),
+        Err(LabError::Process { .. })
+    ));
+}

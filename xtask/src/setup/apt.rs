@@ -1,0 +1,152 @@
+//! Installs Debian packages without letting their services take our ports.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use super::needs::Need;
+use crate::{output, process};
+
+/// Debian's maintainer scripts ask this program whether they may start services.
+const POLICY: &str = "/usr/sbin/policy-rc.d";
+/// Tells our policy from an administrator's.
+const MARK: &str = "autoradio: cargo xtask setup";
+
+/// Installs the packages; each service that comes with one stays off.
+pub(super) fn install(needs: &[&Need]) -> Result<()> {
+    for need in needs {
+        output::note(&format!(
+            "setup: installing {} ({})",
+            need.package, need.why
+        ));
+    }
+    // A list that cannot be fetched may still be fresh enough, and apt says it best if it is not.
+    if let Err(error) = process::step("setup: apt-get update", "apt-update", apt(&["update"])?) {
+        output::note(&format!("{error:#}"));
+    }
+    refuse_unknown(needs)?;
+    let mut args = vec!["install", "--yes", "--no-install-recommends"];
+    args.extend(needs.iter().map(|need| need.package));
+    let policy = Policy::deny_services()?;
+    let installed = process::step("setup: apt-get install", "apt-install", apt(&args)?);
+    drop(policy);
+    installed?;
+    for service in needs.iter().filter_map(|need| need.service) {
+        // It does not run now; that it might after a reboot is no reason to stop here.
+        if let Err(error) = switch_off(service) {
+            output::note(&format!("{error:#}"));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_unknown(needs: &[&Need]) -> Result<()> {
+    let unknown: Vec<_> = needs
+        .iter()
+        .map(|need| need.package)
+        .filter(|p| !is_known(p))
+        .collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this release has no package {}; for the kernel programs `rustup toolchain install nightly \
+         --component rust-src` and a bpf-linker of your own do as well",
+        unknown.join(", ")
+    )
+}
+
+fn is_known(package: &str) -> bool {
+    let policy = process::answer(Command::new("apt-cache").args(["policy", package]));
+    policy.is_some_and(|text| has_candidate(&text))
+}
+
+fn has_candidate(policy: &str) -> bool {
+    policy.contains("Candidate:") && !policy.contains("Candidate: (none)")
+}
+
+fn apt(args: &[&str]) -> Result<Command> {
+    let mut words = vec!["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet"];
+    words.extend(["-o", "DPkg::Lock::Timeout=300"]);
+    words.extend(args);
+    as_root("env", &words)
+}
+
+/// A unit that a package brought along would start at the next boot; it was not there before, so
+/// nobody's service is switched off.
+fn switch_off(service: &str) -> Result<()> {
+    let command = if process::find("systemctl").is_some() {
+        as_root("systemctl", &["disable", service])?
+    } else {
+        as_root("update-rc.d", &[service, "disable"])?
+    };
+    process::step(
+        &format!("setup: switching {service} off"),
+        "switch-off",
+        command,
+    )
+}
+
+fn as_root(program: &str, args: &[&str]) -> Result<Command> {
+    let mut command = if nix::unistd::geteuid().is_root() {
+        Command::new(program)
+    } else if process::find("sudo").is_some() {
+        let mut sudo = Command::new("sudo");
+        sudo.arg(program);
+        sudo
+    } else {
+        bail!("installing packages needs root: run `cargo xtask setup` as root once");
+    };
+    command.args(args);
+    Ok(command)
+}
+
+/// While it lives, packages do not start services.
+struct Policy {
+    ours: bool,
+}
+
+impl Policy {
+    fn deny_services() -> Result<Self> {
+        // One of ours may be left from a run that was killed; anybody else's stays as it is.
+        let ours = !Path::new(POLICY).exists()
+            || fs::read_to_string(POLICY).is_ok_and(|text| text.contains(MARK));
+        if ours {
+            let script = format!(
+                "printf '#!/bin/sh\\n# {MARK}\\nexit 101\\n' > {POLICY}; chmod 755 {POLICY}"
+            );
+            process::logged("policy", as_root("sh", &["-c", &script])?)?;
+        }
+        Ok(Self { ours })
+    }
+}
+
+impl Drop for Policy {
+    fn drop(&mut self) {
+        if !self.ours {
+            return;
+        }
+        let removed = as_root("rm", &["-f", POLICY]).and_then(|rm| process::logged("policy", rm));
+        if !removed.is_ok_and(|ended| ended.success) {
+            output::note(&format!("{POLICY} could not be removed: remove it by hand"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_without_candidate_is_unknown() {
+        assert!(has_candidate(
+            "etcd-server:\n  Installed: (none)\n  Candidate: 3.4.23-4"
+        ));
+        assert!(!has_candidate(
+            "rustc-web:\n  Installed: (none)\n  Candidate: (none)"
+        ));
+        assert!(!has_candidate(""));
+    }
+}

@@ -1,0 +1,157 @@
+//! What building and testing needs, and how to tell that it is there.
+
+use std::path::Path;
+
+use crate::process;
+
+/// When something is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Group {
+    /// On every machine.
+    Always,
+    /// Only where no compiler for the kernel programs is found.
+    Compiler,
+    /// Only where bpf-linker has to be built.
+    Linker,
+}
+
+/// How to tell that a package, or what it holds, is there.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Proof {
+    /// A program is found.
+    Program(&'static str),
+    /// A file exists.
+    File(&'static str),
+}
+
+impl Proof {
+    pub(super) fn is_there(self) -> bool {
+        match self {
+            Self::Program(name) => process::find(name).is_some(),
+            Self::File(path) => Path::new(path).exists(),
+        }
+    }
+}
+
+/// One package.
+#[derive(Debug)]
+pub(super) struct Need {
+    pub(super) package: &'static str,
+    pub(super) proof: Proof,
+    pub(super) why: &'static str,
+    pub(super) group: Group,
+    /// The service that Debian would start with it.
+    pub(super) service: Option<&'static str>,
+}
+
+const fn always(package: &'static str, program: &'static str, why: &'static str) -> Need {
+    let proof = Proof::Program(program);
+    Need {
+        package,
+        proof,
+        why,
+        group: Group::Always,
+        service: None,
+    }
+}
+
+const fn service(package: &'static str, program: &'static str, name: &'static str) -> Need {
+    let service = Some(name);
+    Need {
+        service,
+        ..always(package, program, "a service that every node runs")
+    }
+}
+
+const fn file(group: Group, package: &'static str, path: &'static str, why: &'static str) -> Need {
+    Need {
+        package,
+        proof: Proof::File(path),
+        why,
+        group,
+        service: None,
+    }
+}
+
+/// The programs themselves prove nothing: Debian's older compiler has the same names.
+const fn compiler(package: &'static str, list: &'static str) -> Need {
+    file(
+        Group::Compiler,
+        package,
+        list,
+        "a compiler for the kernel programs",
+    )
+}
+
+use Group::{Always, Linker};
+
+/// Everything, in the order in which it is reported.
+pub(super) const NEEDS: [Need; 22] = [
+    service("etcd-server", "etcd", "etcd"),
+    service("icecast2", "icecast2", "icecast2"),
+    always(
+        "etcd-client",
+        "etcdctl",
+        "looking into the cluster's records",
+    ),
+    always(
+        "ffmpeg",
+        "ffmpeg",
+        "sources and the judge of what listeners hear",
+    ),
+    always("bind9-dnsutils", "dig", "DNS queries as a user sends them"),
+    always("knot-dnsutils", "kdig", "DNS queries with every option"),
+    always("iproute2", "ip", "the lab's namespaces"),
+    always("ethtool", "ethtool", "the lab's checksum offload"),
+    always("iputils-ping", "ping", "the lab's own tests"),
+    always("curl", "curl", "listeners and status"),
+    always("procps", "ps", "looking at processes in the lab"),
+    always(
+        "protobuf-compiler",
+        "protoc",
+        "etcd's protocol in the daemon",
+    ),
+    file(
+        Always,
+        "libprotobuf-dev",
+        "/usr/include/google/protobuf/descriptor.proto",
+        "etcd's protocol in the daemon",
+    ),
+    compiler("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
+    compiler("cargo-web", "/var/lib/dpkg/info/cargo-web.list"),
+    compiler("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
+    Need {
+        group: Linker,
+        ..always("g++", "g++", "building bpf-linker")
+    },
+    file(
+        Linker,
+        "llvm-22-dev",
+        "/usr/lib/llvm-22/include/llvm/IR",
+        "building bpf-linker",
+    ),
+    file(
+        Linker,
+        "libpolly-22-dev",
+        "/usr/lib/llvm-22/include/polly",
+        "building bpf-linker",
+    ),
+    file(
+        Linker,
+        "zlib1g-dev",
+        "/usr/include/zlib.h",
+        "building bpf-linker",
+    ),
+    file(
+        Linker,
+        "libzstd-dev",
+        "/usr/include/zstd.h",
+        "building bpf-linker",
+    ),
+    file(
+        Linker,
+        "libxml2-dev",
+        "/usr/include/libxml2",
+        "building bpf-linker",
+    ),
+];
