@@ -21,18 +21,12 @@ async fn snapshot_where(
     met: impl FnMut(&std::sync::Arc<Snapshot>) -> bool,
 ) {
     let mut snapshots = joined.handle.snapshots.clone();
-    drop(
-        in_time(what, within, snapshots.wait_for(met))
-            .await
-            .unwrap(),
-    );
+    drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
 }
 
 async fn leave(joined: Joined) {
     joined.cancel.cancel();
-    in_time("the node leaves", PATIENCE, joined.task)
-        .await
-        .unwrap();
+    in_time("the node leaves", PATIENCE, joined.task).await.unwrap();
 }
 
 fn json(output: &Output) -> Value {
@@ -51,18 +45,13 @@ async fn a_node_joins_follows_every_change_and_masters_what_nobody_holds() {
     let etcd = Etcd::start().await;
     let joined = etcd.join("a").await;
     let name = "a".parse().unwrap();
-    snapshot_where(&joined, "the node is there", USABLE, |it| {
-        it.nodes.contains_key(&name)
-    })
-    .await;
+    snapshot_where(&joined, "the node is there", USABLE, |it| it.nodes.contains_key(&name)).await;
 
     let store = etcd.store().await;
     let live = path("/live ü.mp3");
     store.create_mount(&mount("/live ü.mp3")).await.unwrap();
     snapshot_where(&joined, "the mount has a master", USABLE, |it| {
-        it.masters
-            .get(&live)
-            .is_some_and(|master| master.node == name && master.epoch > 0)
+        it.masters.get(&live).is_some_and(|master| master.node == name && master.epoch > 0)
     })
     .await;
 
@@ -71,28 +60,16 @@ async fn a_node_joins_follows_every_change_and_masters_what_nobody_holds() {
     store.update_mount(&stored).await.unwrap();
     let named = |it: &std::sync::Arc<Snapshot>| it.mounts[&live].name.as_deref() == Some("Live");
     snapshot_where(&joined, "the mount has its name", USABLE, named).await;
-    let again = store
-        .update_mount(&stored)
-        .await
-        .expect_err("read before the change");
-    assert!(
-        matches!(again, ClusterError::MountChanged { .. }),
-        "{again}"
-    );
-    let again = store
-        .create_mount(&stored.record)
-        .await
-        .expect_err("exists");
+    let again = store.update_mount(&stored).await.expect_err("read before the change");
+    assert!(matches!(again, ClusterError::MountChanged { .. }), "{again}");
+    let again = store.create_mount(&stored.record).await.expect_err("exists");
     assert!(matches!(again, ClusterError::MountExists { .. }), "{again}");
 
     store.delete_mount(&live).await.unwrap();
     let gone = |it: &std::sync::Arc<Snapshot>| it.mounts.is_empty() && it.masters.is_empty();
     snapshot_where(&joined, "the mount and its master are gone", USABLE, gone).await;
     let again = store.delete_mount(&live).await.expect_err("gone");
-    assert!(
-        matches!(again, ClusterError::MountUnknown { .. }),
-        "{again}"
-    );
+    assert!(matches!(again, ClusterError::MountUnknown { .. }), "{again}");
 
     leave(joined).await;
     let (snapshot, _) = store.snapshot().await.unwrap();
@@ -112,10 +89,7 @@ async fn damaged_records_are_skipped_and_all_nodes_share_one_secret() {
     let b = etcd.join("b").await;
     assert!(a.handle.secrets == b.handle.secrets);
     assert_eq!(a.handle.secrets.source_password.len(), 32);
-    snapshot_where(&a, "both nodes are there", PATIENCE, |it| {
-        it.nodes.len() == 2
-    })
-    .await;
+    snapshot_where(&a, "both nodes are there", PATIENCE, |it| it.nodes.len() == 2).await;
     assert_eq!(a.handle.snapshots.borrow().mounts.len(), 1);
     let (_, damaged) = store.snapshot().await.unwrap();
     assert_eq!(damaged.len(), 3, "{damaged:?}");
@@ -146,41 +120,19 @@ async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
     let pid = etcd.child.pid().unwrap();
     signal(pid, Signal::SIGSTOP);
     let lost = health.wait_for(|health| !health.leased);
-    drop(
-        in_time("the loss is noticed", PATIENCE, lost)
-            .await
-            .unwrap(),
-    );
-    assert_eq!(
-        joined.handle.snapshots.borrow().mounts.len(),
-        1,
-        "frozen, not emptied"
-    );
+    drop(in_time("the loss is noticed", PATIENCE, lost).await.unwrap());
+    assert_eq!(joined.handle.snapshots.borrow().mounts.len(), 1, "frozen, not emptied");
     signal(pid, Signal::SIGCONT);
     signal(pid, Signal::SIGKILL);
     let back = health.wait_for(|health| health.leased && health.watching);
-    drop(
-        in_time("etcd is followed again", PATIENCE, back)
-            .await
-            .unwrap(),
-    );
-    assert!(
-        joined
-            .handle
-            .snapshots
-            .borrow()
-            .mounts
-            .contains_key(&path("/before"))
-    );
+    drop(in_time("etcd is followed again", PATIENCE, back).await.unwrap());
+    assert!(joined.handle.snapshots.borrow().mounts.contains_key(&path("/before")));
 
     let store = etcd.store().await;
     store.create_mount(&mount("/after")).await.unwrap();
     snapshot_where(&joined, "changes arrive again", PATIENCE, mounts(2)).await;
     let name = "a".parse().unwrap();
-    snapshot_where(&joined, "the node is there", PATIENCE, |it| {
-        it.nodes.contains_key(&name)
-    })
-    .await;
+    snapshot_where(&joined, "the node is there", PATIENCE, |it| it.nodes.contains_key(&name)).await;
     leave(joined).await;
     etcd.child.stop().await;
 }
@@ -202,13 +154,7 @@ async fn a_lost_claim_and_a_revoked_lease_heal() {
     etcd.ctl(&["del", "/autoradio/v1/masters/m"]);
     let newer =
         |it: &std::sync::Arc<Snapshot>| it.masters.get(&live).is_some_and(|it| it.epoch > epoch);
-    snapshot_where(
-        &joined,
-        "the mount is claimed again, in a new epoch",
-        PATIENCE,
-        newer,
-    )
-    .await;
+    snapshot_where(&joined, "the mount is claimed again, in a new epoch", PATIENCE, newer).await;
     let leases = etcd.ctl(&["lease", "list"]);
     etcd.ctl(&["lease", "revoke", leases.lines().last().unwrap().trim()]);
     let gone = |it: &std::sync::Arc<Snapshot>| it.nodes.is_empty();
@@ -224,17 +170,11 @@ async fn a_thousand_mounts_are_listed_in_pages_and_all_get_a_master() {
     let etcd = Etcd::start().await;
     let store = etcd.store().await;
     for number in 0..1_001 {
-        store
-            .create_mount(&mount(&format!("/m{number}")))
-            .await
-            .unwrap();
+        store.create_mount(&mount(&format!("/m{number}"))).await.unwrap();
     }
     let joined = etcd.join("a").await;
     assert_eq!(joined.handle.snapshots.borrow().mounts.len(), 1_001);
-    snapshot_where(&joined, "all are claimed", PATIENCE, |it| {
-        it.masters.len() == 1_001
-    })
-    .await;
+    snapshot_where(&joined, "all are claimed", PATIENCE, |it| it.masters.len() == 1_001).await;
     leave(joined).await;
     etcd.child.stop().await;
 }
@@ -244,29 +184,16 @@ async fn the_operator_makes_shows_changes_and_deletes_a_mount() {
     let etcd = Etcd::start().await;
     let without_node = etcd.radioctl(&["create-mount", "/live.mp3", "--name", "Live"]);
     let said = String::from_utf8_lossy(&without_node.stdout);
-    assert!(
-        said.contains("http://<domain>/live.mp3.m3u") && said.contains("none lives"),
-        "{said}"
-    );
-    fails(
-        &etcd.radioctl(&["create-mount", "/live.mp3"]),
-        4,
-        "exists already",
-    );
+    assert!(said.contains("http://<domain>/live.mp3.m3u") && said.contains("none lives"), "{said}");
+    fails(&etcd.radioctl(&["create-mount", "/live.mp3"]), 4, "exists already");
 
     let joined = etcd.join("a").await;
     let live = path("/live.mp3");
-    snapshot_where(&joined, "it has a master", PATIENCE, |it| {
-        it.masters.contains_key(&live)
-    })
-    .await;
+    snapshot_where(&joined, "it has a master", PATIENCE, |it| it.masters.contains_key(&live)).await;
     let shown = json(&etcd.radioctl(&["-o", "json", "show-mount", "/live.mp3"]));
     assert_eq!(shown["listen_url"], "http://radio.test:8080/live.mp3");
     assert_eq!(shown["master"], "a");
-    assert_eq!(
-        shown["source_host"],
-        format!("{}.source.radio.test", live.label())
-    );
+    assert_eq!(shown["source_host"], format!("{}.source.radio.test", live.label()));
     assert!(shown["epoch"].as_i64().unwrap() > 0);
     assert!(!shown.to_string().contains("argon2") && shown.get("source_password").is_none());
 
@@ -284,32 +211,13 @@ async fn the_operator_makes_shows_changes_and_deletes_a_mount() {
     assert_eq!(edited["source_password"].as_str().unwrap().len(), 24);
     let table = etcd.radioctl(&["list-mounts"]);
     let table = String::from_utf8_lossy(&table.stdout);
-    assert!(
-        table.contains("/live.mp3") && !table.contains('\u{1b}'),
-        "{table}"
-    );
+    assert!(table.contains("/live.mp3") && !table.contains('\u{1b}'), "{table}");
 
     fails(&etcd.radioctl(&["delete-mount", "/live.mp3"]), 2, "--yes");
-    assert!(
-        etcd.radioctl(&["delete-mount", "/live.mp3", "--yes"])
-            .status
-            .success()
-    );
-    fails(
-        &etcd.radioctl(&["delete-mount", "/live.mp3", "--yes"]),
-        3,
-        "does not exist",
-    );
-    fails(
-        &etcd.radioctl(&["show-mount", "/live.mp3"]),
-        3,
-        "list-mounts",
-    );
-    fails(
-        &etcd.radioctl(&["edit-mount", "/live.mp3", "--name", "x"]),
-        3,
-        "does not exist",
-    );
+    assert!(etcd.radioctl(&["delete-mount", "/live.mp3", "--yes"]).status.success());
+    fails(&etcd.radioctl(&["delete-mount", "/live.mp3", "--yes"]), 3, "does not exist");
+    fails(&etcd.radioctl(&["show-mount", "/live.mp3"]), 3, "list-mounts");
+    fails(&etcd.radioctl(&["edit-mount", "/live.mp3", "--name", "x"]), 3, "does not exist");
     leave(joined).await;
     etcd.child.stop().await;
 }
@@ -317,23 +225,13 @@ async fn the_operator_makes_shows_changes_and_deletes_a_mount() {
 #[tokio::test]
 async fn a_password_from_standard_input_is_kept_as_a_hash_only() {
     let etcd = Etcd::start().await;
-    let args = [
-        "create-mount",
-        "/a",
-        "--password-stdin",
-        "--source-username",
-        "anna",
-    ];
+    let args = ["create-mount", "/a", "--password-stdin", "--source-username", "anna"];
     let made = radioctl(&etcd.managed.endpoint(), &args, "h4ckme\n");
     assert!(made.status.success(), "{made:?}");
     let stored = etcd.store().await.mount(&path("/a")).await.unwrap().record;
     assert_eq!(stored.source_username, "anna");
     assert!(stored.source_password_hash.starts_with("$argon2id$"));
-    fails(
-        &etcd.radioctl(&["create-mount", "/b", "--password-stdin"]),
-        2,
-        "empty",
-    );
+    fails(&etcd.radioctl(&["create-mount", "/b", "--password-stdin"]), 2, "empty");
     etcd.child.stop().await;
 }
 
@@ -345,10 +243,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_dialled() {
         (&["create-mount", "/admin/x"], "reserved"),
         (&["show-mount", "/a/../b"], "segments"),
         (&["edit-mount", "/a"], "nothing to change"),
-        (
-            &["edit-mount", "/a", "--max-listeners", "many"],
-            "invalid value",
-        ),
+        (&["edit-mount", "/a", "--max-listeners", "many"], "invalid value"),
         (&["no-such-command"], "unrecognized"),
         (&["--etcd", "ftp://x", "list-mounts"], "http://"),
     ] {
@@ -369,11 +264,7 @@ async fn an_etcd_that_is_not_there_or_silent_is_named() {
     fails(&output, 5, "refused");
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
-    fails(
-        &radioctl(&url, &["list-mounts"], ""),
-        5,
-        "cannot be reached",
-    );
+    fails(&radioctl(&url, &["list-mounts"], ""), 5, "cannot be reached");
 }
 
 #[tokio::test]
@@ -383,10 +274,7 @@ async fn one_dead_endpoint_of_several_does_no_harm() {
     let endpoints = vec![format!("http://127.0.0.1:{dead}"), etcd.managed.endpoint()];
     let store = Store::connect(&endpoints, PATIENCE).await.unwrap();
     for number in 0..20 {
-        store
-            .create_mount(&mount(&format!("/m{number}")))
-            .await
-            .unwrap();
+        store.create_mount(&mount(&format!("/m{number}"))).await.unwrap();
     }
     etcd.child.stop().await;
 }

@@ -22,18 +22,9 @@ fn placement(paths: &[&str]) -> Arc<Placement> {
         let mut record = mount(it);
         record.name = Some("A </mount> & \"more\"".to_owned());
         record.max_listeners = Some(0);
-        (
-            path(it),
-            PlacedMount {
-                record: Arc::new(record),
-                master: None,
-            },
-        )
+        (path(it), PlacedMount { record: Arc::new(record), master: None })
     });
-    Arc::new(Placement {
-        mounts: mounts.collect(),
-        ..Placement::default()
-    })
+    Arc::new(Placement { mounts: mounts.collect(), ..Placement::default() })
 }
 
 fn secrets() -> IcecastSecrets {
@@ -76,14 +67,8 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     let [port] = free_ports();
     let (place, placements) = watch::channel(placement(&["/live.mp3"]));
     let cancel = CancellationToken::new();
-    let (icecast, task) = start(
-        settings(dir.path(), port),
-        secrets(),
-        placements,
-        cancel.clone(),
-    )
-    .await
-    .unwrap();
+    let (icecast, task) =
+        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
     let answers = async || status(port, "/status-json.xsl").filter(|line| line.contains(" 200 "));
     until("Icecast answers", PATIENCE, answers).await;
     let first = pid(&icecast).unwrap();
@@ -91,25 +76,16 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     let nasty = ["/live.mp3", "/<b>&'\" ü.ogg", "/a/b/c%41"];
     place.send_replace(placement(&nasty));
     let config = dir.path().join("icecast/icecast.xml");
-    until(
-        "the new mounts are written",
-        Duration::from_secs(2),
-        async || {
-            let text = std::fs::read_to_string(&config).unwrap();
-            text.contains("/a/b/c%41").then_some(())
-        },
-    )
+    until("the new mounts are written", Duration::from_secs(2), async || {
+        let text = std::fs::read_to_string(&config).unwrap();
+        text.contains("/a/b/c%41").then_some(())
+    })
     .await;
     until("Icecast answers", PATIENCE, answers).await;
     assert_eq!(pid(&icecast), Some(first), "reloaded, not restarted");
 
     signal(first, Signal::SIGKILL);
-    until(
-        "a killed Icecast answers again",
-        Duration::from_secs(2),
-        answers,
-    )
-    .await;
+    until("a killed Icecast answers again", Duration::from_secs(2), answers).await;
     let second = pid(&icecast).unwrap();
     assert_ne!(first, second);
 
@@ -125,19 +101,10 @@ async fn the_configuration_is_not_for_everybodys_eyes() {
     let [port] = free_ports();
     let (_place, placements) = watch::channel(placement(&[]));
     let cancel = CancellationToken::new();
-    let (_, task) = start(
-        settings(dir.path(), port),
-        secrets(),
-        placements,
-        cancel.clone(),
-    )
-    .await
-    .unwrap();
+    let (_, task) =
+        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
     let config = dir.path().join("icecast/icecast.xml");
-    assert_eq!(
-        config.metadata().unwrap().permissions().mode() & 0o777,
-        0o640
-    );
+    assert_eq!(config.metadata().unwrap().permissions().mode() & 0o777, 0o640);
     cancel.cancel();
     in_time("Icecast stops", PATIENCE, task).await.unwrap();
 }
@@ -148,13 +115,8 @@ async fn a_taken_port_is_an_error_that_names_it() {
     let taken = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let (_place, placements) = watch::channel(placement(&[]));
-    let error = start(
-        settings(dir.path(), port),
-        secrets(),
-        placements,
-        CancellationToken::new(),
-    )
-    .await
-    .expect_err("taken");
+    let error = start(settings(dir.path(), port), secrets(), placements, CancellationToken::new())
+        .await
+        .expect_err("taken");
     assert!(matches!(error, IcecastError::PortTaken { port: named, .. } if named == port));
 }

@@ -28,18 +28,10 @@ fn shell(dir: &Path, script: &str) -> ChildSpec {
 async fn running(child: &Child) -> i32 {
     let mut state = child.state();
     let running = state.wait_for(|state| matches!(state, ChildState::Running { .. }));
-    let state = in_time("the child runs", PATIENCE, running)
-        .await
-        .unwrap()
-        .clone();
-    let ChildState::Running { pid } = state else {
-        unreachable!("waited for it")
-    };
+    let state = in_time("the child runs", PATIENCE, running).await.unwrap().clone();
+    let ChildState::Running { pid } = state else { unreachable!("waited for it") };
     // A process that has just begun has no command line yet for a moment.
-    until("the process has begun", PATIENCE, async || {
-        lives(pid).then_some(())
-    })
-    .await;
+    until("the process has begun", PATIENCE, async || lives(pid).then_some(())).await;
     pid
 }
 
@@ -66,17 +58,12 @@ async fn a_child_that_ignores_sigterm_is_killed_with_all_it_started() {
     let script = "trap '' TERM; sleep 601 & echo $!; while :; do wait; done";
     let child = start(shell(dir.path(), script)).await.unwrap();
     let pid = running(&child).await;
-    let helper = until("the helper is named", PATIENCE, async || {
-        child.last_line().parse().ok()
-    })
-    .await;
+    let helper =
+        until("the helper is named", PATIENCE, async || child.last_line().parse().ok()).await;
     assert!(lives(helper));
     in_time("the child stops", PATIENCE, child.stop()).await;
     assert!(!lives(pid));
-    until("the helper is gone", PATIENCE, async || {
-        (!lives(helper)).then_some(())
-    })
-    .await;
+    until("the helper is gone", PATIENCE, async || (!lives(helper)).then_some(())).await;
 }
 
 #[tokio::test]
@@ -86,33 +73,22 @@ async fn a_child_gets_sighup_its_own_environment_and_its_directory() {
     let child = start(shell(dir.path(), script)).await.unwrap();
     let own = dir.path().canonicalize().unwrap().join("own");
     let want = format!("hello {} clean", own.display());
-    until("the child greets", PATIENCE, async || {
-        (child.last_line() == want).then_some(())
-    })
-    .await;
+    until("the child greets", PATIENCE, async || (child.last_line() == want).then_some(())).await;
     child.reload();
-    until("the child reloads", PATIENCE, async || {
-        (child.last_line() == "reloaded").then_some(())
-    })
-    .await;
+    until("the child reloads", PATIENCE, async || (child.last_line() == "reloaded").then_some(()))
+        .await;
     child.stop().await;
 }
 
 #[tokio::test]
 async fn a_child_that_ends_at_once_waits_and_says_how_it_ended() {
     let dir = tempfile::tempdir().unwrap();
-    let child = start(shell(dir.path(), "echo no luck; exit 3"))
-        .await
-        .unwrap();
+    let child = start(shell(dir.path(), "echo no luck; exit 3")).await.unwrap();
     let mut state = child.state();
     let ended = |state: &ChildState| matches!(state, ChildState::Waiting { reason } if reason.contains("exit status: 3"));
-    in_time("the child ends", PATIENCE, state.wait_for(ended))
-        .await
-        .unwrap();
-    until("its words arrive", PATIENCE, async || {
-        (child.last_line() == "no luck").then_some(())
-    })
-    .await;
+    in_time("the child ends", PATIENCE, state.wait_for(ended)).await.unwrap();
+    until("its words arrive", PATIENCE, async || (child.last_line() == "no luck").then_some(()))
+        .await;
     in_time("the child stops", PATIENCE, child.stop()).await;
 }
 
@@ -123,9 +99,7 @@ async fn a_child_left_by_a_killed_daemon_is_ended_before_a_new_one_starts() {
     let child = start(spec.clone()).await.unwrap();
     let old = running(&child).await;
     // The second start stands for a daemon that comes after a killed one.
-    let next = in_time("the next daemon starts it", PATIENCE, start(spec))
-        .await
-        .unwrap();
+    let next = in_time("the next daemon starts it", PATIENCE, start(spec)).await.unwrap();
     assert!(!lives(old));
     assert!(lives(running(&next).await));
     drop(child);
@@ -135,17 +109,10 @@ async fn a_child_left_by_a_killed_daemon_is_ended_before_a_new_one_starts() {
 #[tokio::test]
 async fn a_stranger_behind_an_old_pid_file_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let mut stranger = std::process::Command::new("sleep")
-        .arg("602")
-        .spawn()
-        .unwrap();
+    let mut stranger = std::process::Command::new("sleep").arg("602").spawn().unwrap();
     let pid = i32::try_from(stranger.id()).unwrap();
     std::fs::create_dir(dir.path().join("run")).unwrap();
-    std::fs::write(
-        dir.path().join("run/test.pid"),
-        format!("{pid}\n/bin/sh\0-c\0other"),
-    )
-    .unwrap();
+    std::fs::write(dir.path().join("run/test.pid"), format!("{pid}\n/bin/sh\0-c\0other")).unwrap();
     let child = start(shell(dir.path(), "exec sleep 600")).await.unwrap();
     running(&child).await;
     assert!(lives(pid));
@@ -157,15 +124,9 @@ async fn a_stranger_behind_an_old_pid_file_is_left_alone() {
 #[tokio::test]
 async fn a_missing_program_is_named_with_the_remedy() {
     let dir = tempfile::tempdir().unwrap();
-    let spec = ChildSpec {
-        program: "no-such-program".into(),
-        ..shell(dir.path(), "")
-    };
+    let spec = ChildSpec { program: "no-such-program".into(), ..shell(dir.path(), "") };
     let error = start(spec).await.expect_err("missing");
     assert!(matches!(error, SuperviseError::ProgramMissing { .. }));
     let error = error.to_string();
-    assert!(
-        error.contains("no-such-program") && error.contains("install a shell"),
-        "{error}"
-    );
+    assert!(error.contains("no-such-program") && error.contains("install a shell"), "{error}");
 }

@@ -34,13 +34,8 @@ impl Client {
 
     /// What `dig` says are the addresses of `name`; empty when it gets none.
     pub fn dig(&self, name: &str) -> Result<Vec<Ipv4Addr>, LabError> {
-        let answer = self
-            .host
-            .run("dig", &["+short", "+time=1", "+tries=2", name, "A"])?;
-        Ok(answer
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .collect())
+        let answer = self.host.run("dig", &["+short", "+time=1", "+tries=2", name, "A"])?;
+        Ok(answer.lines().filter_map(|line| line.parse().ok()).collect())
     }
 
     /// Starts ffmpeg as a source of a tone in MP3, until it is dropped.
@@ -64,38 +59,22 @@ impl Client {
     pub fn listen(&self, url: &str, seconds: u32) -> Result<(Running, PathBuf), LabError> {
         let file = self.host.folder().join("heard");
         let mut curl = self.host.command("curl");
-        curl.args([
-            "--silent",
-            "--show-error",
-            "--fail",
-            "--location",
-            "--max-time",
-        ]);
-        curl.arg(seconds.to_string())
-            .arg("--output")
-            .arg(&file)
-            .arg(url);
-        Ok((
-            Running::start(curl, &self.host.folder().join("listener.log"))?,
-            file,
-        ))
+        curl.args(["--silent", "--show-error", "--fail", "--location", "--max-time"]);
+        curl.arg(seconds.to_string()).arg("--output").arg(&file).arg(url);
+        Ok((Running::start(curl, &self.host.folder().join("listener.log"))?, file))
     }
 
     /// Whether one ping reaches the address.
     pub fn reaches(&self, address: &str) -> bool {
         let mut ping = self.host.command("ping");
-        ping.args(["-c", "1", "-W", "1", address])
-            .stdout(Stdio::null());
+        ping.args(["-c", "1", "-W", "1", address]).stdout(Stdio::null());
         command::output(ping).is_ok_and(|output| output.status.success())
     }
 }
 
 fn resolv_conf(nodes: &[Ipv4Addr]) -> String {
-    let mut lines: Vec<String> = nodes
-        .iter()
-        .take(RESOLVERS_MAX)
-        .map(|node| format!("nameserver {node}"))
-        .collect();
+    let mut lines: Vec<String> =
+        nodes.iter().take(RESOLVERS_MAX).map(|node| format!("nameserver {node}")).collect();
     lines.push("options timeout:1 attempts:2\n".to_owned());
     lines.join("\n")
 }

@@ -98,12 +98,7 @@ mod tests {
         for (why, kernel_name, process, want) in [
             ("same", "icecast2", "icecast2", true),
             ("only a beginning", "etcd", "etcdctl", false),
-            (
-                "cut by the kernel",
-                "a-very-long-pro",
-                "a-very-long-program",
-                true,
-            ),
+            ("cut by the kernel", "a-very-long-pro", "a-very-long-program", true),
         ] {
             assert_eq!(is_called(kernel_name, process), want, "{why}");
         }

@@ -104,20 +104,10 @@ impl Running {
         let file = file.map_err(LabError::file(log))?;
         let twin = file.try_clone().map_err(LabError::file(log))?;
         let argv = command::argv(&command);
-        command
-            .stdin(Stdio::null())
-            .stdout(file)
-            .stderr(twin)
-            .process_group(0);
-        let child = command
-            .spawn()
-            .map_err(|source| LabError::Spawn { argv, source })?;
+        command.stdin(Stdio::null()).stdout(file).stderr(twin).process_group(0);
+        let child = command.spawn().map_err(|source| LabError::Spawn { argv, source })?;
         let log = log.to_owned();
-        Ok(Self {
-            child,
-            log,
-            detached: false,
-        })
+        Ok(Self { child, log, detached: false })
     }
 
     /// Its process id.

@@ -38,11 +38,7 @@ impl Lab {
     /// One node, one client, a name of its own; programs and objects of this workspace.
     pub fn builder() -> Builder {
         let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
-        let profile = if cfg!(debug_assertions) {
-            "debug"
-        } else {
-            "release"
-        };
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
         Builder {
             record: Record {
                 name: names::unique(std::process::id()),
@@ -114,18 +110,13 @@ impl Lab {
 
     /// All hosts, nodes first.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
-        self.nodes
-            .iter()
-            .map(Node::host)
-            .chain(self.clients.iter().map(Client::host))
+        self.nodes.iter().map(Node::host).chain(self.clients.iter().map(Client::host))
     }
 
     /// Starts the daemon on every node and waits until all are ready.
     pub fn start_nodes(&self) -> Result<(), LabError> {
         self.nodes.iter().try_for_each(Node::start)?;
-        self.nodes
-            .iter()
-            .try_for_each(|node| node.wait_ready(READY_LIMIT))
+        self.nodes.iter().try_for_each(|node| node.wait_ready(READY_LIMIT))
     }
 
     /// Looks at `condition` until it holds; an error names `what` when `limit` has passed.
@@ -150,9 +141,7 @@ impl Lab {
     fn from_record(record: Record) -> Self {
         let folder = persist::folder(&record.name);
         let hosts = |role, count| {
-            (1..=count)
-                .map(move |index| (role, index))
-                .collect::<Vec<(Role, usize)>>()
+            (1..=count).map(move |index| (role, index)).collect::<Vec<(Role, usize)>>()
         };
         let host = |(role, index)| Host::new(&record.name, role, index, &folder);
         let settings = NodeSettings {
@@ -161,17 +150,10 @@ impl Lab {
             binaries: record.binaries.clone(),
         };
         let nodes = hosts(Role::Node, record.nodes).into_iter().map(host);
-        let nodes = nodes
-            .map(|host| Node::new(host, settings.clone()))
-            .collect();
+        let nodes = nodes.map(|host| Node::new(host, settings.clone())).collect();
         let clients = hosts(Role::Client, record.clients).into_iter().map(host);
         let clients = clients.map(Client::new).collect();
-        Self {
-            nodes,
-            clients,
-            kept: false,
-            record,
-        }
+        Self { nodes, clients, kept: false, record }
     }
 
     fn make(&self, network: Network) -> Result<(), LabError> {
@@ -181,9 +163,7 @@ impl Lab {
             topology::create_host(network, host)?;
         }
         let nodes: Vec<_> = self.nodes.iter().map(|node| node.host().v4()).collect();
-        self.clients
-            .iter()
-            .try_for_each(|client| client.use_resolvers(&nodes))
+        self.clients.iter().try_for_each(|client| client.use_resolvers(&nodes))
     }
 }
 
@@ -251,26 +231,16 @@ impl Builder {
     /// Makes the hosts and the network; no daemon runs yet.
     pub fn build(self) -> Result<Lab, LabError> {
         require_root()?;
-        let Self {
-            record,
-            mtu,
-            pass_object,
-        } = self;
+        let Self { record, mtu, pass_object } = self;
         names::check(&record.name)?;
         for count in [record.nodes, record.clients] {
             if count > HOSTS_MAX {
-                return Err(LabError::TooMany {
-                    count,
-                    max: HOSTS_MAX,
-                });
+                return Err(LabError::TooMany { count, max: HOSTS_MAX });
             }
         }
         if !pass_object.is_file() {
             let remedy = "`cargo xtask build-ebpf` makes it";
-            return Err(LabError::Missing {
-                path: pass_object,
-                remedy,
-            });
+            return Err(LabError::Missing { path: pass_object, remedy });
         }
         if persist::exists(&record.name) {
             return Err(LabError::Exists { name: record.name });
@@ -279,20 +249,12 @@ impl Builder {
         let bridge = names::namespace(&record.name, BRIDGE);
         // From here on, an error drops the lab, and that removes what was made.
         let lab = Lab::from_record(record);
-        lab.make(Network {
-            bridge: &bridge,
-            mtu,
-            pass_object: &pass_object,
-        })?;
+        lab.make(Network { bridge: &bridge, mtu, pass_object: &pass_object })?;
         Ok(lab)
     }
 }
 
 /// An error, and what to do, unless this process may make namespaces.
 pub fn require_root() -> Result<(), LabError> {
-    if nix::unistd::geteuid().is_root() {
-        Ok(())
-    } else {
-        Err(LabError::NotRoot)
-    }
+    if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(LabError::NotRoot) }
 }

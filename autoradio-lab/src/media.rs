@@ -20,25 +20,14 @@ pub fn tone_source_args(url: &str) -> Vec<String> {
     let args = "-nostdin -hide_banner -loglevel warning -re -f lavfi \
                 -i sine=frequency=440:sample_rate=44100 \
                 -codec:a libmp3lame -b:a 128k -content_type audio/mpeg -f mp3";
-    args.split_whitespace()
-        .chain([url])
-        .map(str::to_owned)
-        .collect()
+    args.split_whitespace().chain([url]).map(str::to_owned).collect()
 }
 
 /// Asks ffprobe what a file is.
 pub fn probe(file: &Path) -> Result<Audio, LabError> {
     let file = file.to_string_lossy();
     let entries = "stream=codec_name:format=duration";
-    let args = [
-        "-v",
-        "error",
-        "-show_entries",
-        entries,
-        "-of",
-        "json",
-        &file,
-    ];
+    let args = ["-v", "error", "-show_entries", entries, "-of", "json", &file];
     parse(&command::run("ffprobe", &args)?)
 }
 
@@ -57,19 +46,11 @@ fn parse(answer: &str) -> Result<Audio, LabError> {
         streams: Vec<Stream>,
         format: Option<Format>,
     }
-    let answer: Answer = serde_json::from_str(answer).map_err(|source| LabError::Answer {
-        what: "ffprobe".to_owned(),
-        source,
-    })?;
-    let seconds = answer
-        .format
-        .and_then(|format| format.duration.parse().ok());
+    let answer: Answer = serde_json::from_str(answer)
+        .map_err(|source| LabError::Answer { what: "ffprobe".to_owned(), source })?;
+    let seconds = answer.format.and_then(|format| format.duration.parse().ok());
     Ok(Audio {
-        codec: answer
-            .streams
-            .into_iter()
-            .next()
-            .map_or_else(String::new, |s| s.codec_name),
+        codec: answer.streams.into_iter().next().map_or_else(String::new, |s| s.codec_name),
         seconds: seconds.unwrap_or(0.0),
     })
 }
@@ -82,10 +63,7 @@ mod tests {
     fn ffprobe_answers_are_read() {
         let text = r#"{"programs":[],"streams":[{"codec_name":"mp3"}],
                        "format":{"duration":"9.978000"}}"#;
-        let want = Audio {
-            codec: "mp3".to_owned(),
-            seconds: 9.978,
-        };
+        let want = Audio { codec: "mp3".to_owned(), seconds: 9.978 };
         assert_eq!(parse(text).unwrap(), want);
         assert_eq!(parse("{}").unwrap().codec, "");
     }

@@ -36,19 +36,13 @@ pub fn command(name: &str, program: &str) -> Command {
 /// Ids of the processes that run inside; none if the namespace is gone.
 pub fn process_ids(name: &str) -> Vec<i32> {
     let listed = command::run("ip", &["netns", "pids", name]).unwrap_or_default();
-    listed
-        .lines()
-        .filter_map(|line| line.trim().parse().ok())
-        .collect()
+    listed.lines().filter_map(|line| line.trim().parse().ok()).collect()
 }
 
 /// Names of all namespaces and of all leftovers of namespaces: what `ip` keeps, and folders in
 /// `/etc/netns` that outlived a reboot.
 pub fn list() -> Vec<String> {
-    let mut names: Vec<String> = [NAMES, ETC]
-        .iter()
-        .flat_map(|folder| entries(folder))
-        .collect();
+    let mut names: Vec<String> = [NAMES, ETC].iter().flat_map(|folder| entries(folder)).collect();
     names.sort();
     names.dedup();
     names
@@ -75,9 +69,7 @@ pub fn delete(name: &str) -> Result<(), LabError> {
 
 fn entries(folder: &str) -> Vec<String> {
     let found = fs::read_dir(folder).into_iter().flatten().flatten();
-    found
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect()
+    found.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 fn gone(result: std::io::Result<()>) -> std::io::Result<()> {

@@ -39,11 +39,7 @@ pub struct Node {
 
 impl Node {
     pub(crate) fn new(host: Host, settings: NodeSettings) -> Self {
-        Self {
-            host,
-            settings,
-            daemon: Mutex::new(None),
-        }
+        Self { host, settings, daemon: Mutex::new(None) }
     }
 
     /// The host it is.
@@ -61,19 +57,8 @@ impl Node {
         let state = self.host.folder().join("state");
         fs::create_dir_all(&state).map_err(LabError::file(&state))?;
         let mut daemon = self.host.command(&self.program(DAEMON)?);
-        daemon.args([
-            "run",
-            "--domain",
-            &self.settings.domain,
-            "--name",
-            self.host.name(),
-        ]);
-        daemon.args([
-            "--interface",
-            topology::INTERFACE,
-            "--xdp",
-            &self.settings.xdp,
-        ]);
+        daemon.args(["run", "--domain", &self.settings.domain, "--name", self.host.name()]);
+        daemon.args(["--interface", topology::INTERFACE, "--xdp", &self.settings.xdp]);
         daemon.args(["--address", &self.host.v4().to_string()]);
         daemon.args(["--address", &self.host.v6().to_string()]);
         daemon.arg("--state-dir").arg(&state);
@@ -95,11 +80,7 @@ impl Node {
             (_, Some(status)) => format!("the daemon ended ({status})"),
         };
         let (host, log_tail) = (self.host.name().to_owned(), tail(&self.log_path()));
-        Err(LabError::NotReady {
-            host,
-            why,
-            log_tail,
-        })
+        Err(LabError::NotReady { host, why, log_tail })
     }
 
     /// Whether the daemon says that it serves.
@@ -170,18 +151,12 @@ impl Node {
         let path: &Path = &self.settings.binaries.join(name);
         if !path.is_file() {
             let remedy = "`cargo build` makes it";
-            return Err(LabError::Missing {
-                path: path.to_owned(),
-                remedy,
-            });
+            return Err(LabError::Missing { path: path.to_owned(), remedy });
         }
         Ok(path.to_string_lossy().into_owned())
     }
 }
 
 fn read_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T, LabError> {
-    serde_json::from_str(text).map_err(|source| LabError::Answer {
-        what: what.to_owned(),
-        source,
-    })
+    serde_json::from_str(text).map_err(|source| LabError::Answer { what: what.to_owned(), source })
 }

@@ -41,10 +41,8 @@ pub fn folder(lab: &str) -> PathBuf {
 /// Writes a lab's record.
 pub fn save(record: &Record) -> Result<(), LabError> {
     let path = record_path(&record.name);
-    let text = serde_json::to_vec_pretty(record).map_err(|source| LabError::Answer {
-        what: record.name.clone(),
-        source,
-    })?;
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|source| LabError::Answer { what: record.name.clone(), source })?;
     fs::create_dir_all(RECORDS).map_err(LabError::file(Path::new(RECORDS)))?;
     fs::write(&path, text).map_err(LabError::file(&path))
 }
@@ -53,28 +51,20 @@ pub fn save(record: &Record) -> Result<(), LabError> {
 pub fn load(lab: &str) -> Result<Record, LabError> {
     names::check(lab)?;
     let path = record_path(lab);
-    let unknown = |_| LabError::Unknown {
-        name: lab.to_owned(),
-    };
+    let unknown = |_| LabError::Unknown { name: lab.to_owned() };
     let text = fs::read(&path).map_err(unknown)?;
-    serde_json::from_slice(&text).map_err(|source| LabError::Answer {
-        what: path.display().to_string(),
-        source,
-    })
+    serde_json::from_slice(&text)
+        .map_err(|source| LabError::Answer { what: path.display().to_string(), source })
 }
 
 /// Names of all labs on this machine: those with a record, and those of which only namespaces or
 /// `/etc/netns` folders are left.
 pub fn list() -> Vec<String> {
     let files = fs::read_dir(RECORDS).into_iter().flatten().flatten();
-    let mut labs: Vec<String> = files
-        .filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned()))
-        .collect();
+    let mut labs: Vec<String> =
+        files.filter_map(|file| Some(file.path().file_stem()?.to_str()?.to_owned())).collect();
     let left = netns::list();
-    labs.extend(
-        left.iter()
-            .filter_map(|name| Some(names::owner(name)?.0.to_owned())),
-    );
+    labs.extend(left.iter().filter_map(|name| Some(names::owner(name)?.0.to_owned())));
     labs.sort();
     labs.dedup();
     labs
@@ -98,11 +88,8 @@ pub(crate) fn exists(lab: &str) -> bool {
 
 pub(crate) fn remove_files(lab: &str) -> Result<(), LabError> {
     for path in [folder(lab), record_path(lab)] {
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            remove_if_there(&path)
-        };
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { remove_if_there(&path) };
         removed.map_err(LabError::file(&path))?;
     }
     // The folders that all labs share stay: another lab may be about to write there.
@@ -110,11 +97,7 @@ pub(crate) fn remove_files(lab: &str) -> Result<(), LabError> {
 }
 
 fn remove_if_there(path: &Path) -> std::io::Result<()> {
-    if path.exists() {
-        fs::remove_file(path)
-    } else {
-        Ok(())
-    }
+    if path.exists() { fs::remove_file(path) } else { Ok(()) }
 }
 
 fn record_path(lab: &str) -> PathBuf {

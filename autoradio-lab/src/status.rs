@@ -69,12 +69,7 @@ pub struct CreatedMount {
 impl CreatedMount {
     /// Where ffmpeg sends a source's stream.
     pub fn source_url(&self, domain: &str) -> String {
-        let Self {
-            path,
-            source_username,
-            source_password,
-            ..
-        } = self;
+        let Self { path, source_username, source_password, .. } = self;
         format!("icecast://{source_username}:{source_password}@{domain}:80{path}")
     }
 }
@@ -82,9 +77,7 @@ impl CreatedMount {
 impl Status {
     /// Whether a source is connected to the mount.
     pub fn source_connected(&self, path: &str) -> bool {
-        self.mounts
-            .iter()
-            .any(|mount| mount.path == path && mount.source_connected)
+        self.mounts.iter().any(|mount| mount.path == path && mount.source_connected)
     }
 }
 

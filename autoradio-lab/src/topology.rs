@@ -28,17 +28,7 @@ pub fn create_bridge(network: Network) -> Result<(), LabError> {
     // Without snooping, neighbour discovery works from the first packet on.
     netns::ip(
         bridge,
-        &[
-            "link",
-            "add",
-            BRIDGE,
-            "type",
-            "bridge",
-            "forward_delay",
-            "0",
-            "mcast_snooping",
-            "0",
-        ],
+        &["link", "add", BRIDGE, "type", "bridge", "forward_delay", "0", "mcast_snooping", "0"],
     )?;
     netns::ip(bridge, &["link", "set", BRIDGE, "up"])
 }
@@ -60,10 +50,7 @@ pub fn create_host(network: Network, host: &Host) -> Result<(), LabError> {
     let v6 = format!("{}/{V6_PREFIX_BITS}", host.v6());
     netns::ip(namespace, &["address", "add", &v4, "dev", INTERFACE])?;
     // Duplicate address detection would hold the address back for a second.
-    netns::ip(
-        namespace,
-        &["address", "add", &v6, "dev", INTERFACE, "nodad"],
-    )?;
+    netns::ip(namespace, &["address", "add", &v6, "dev", INTERFACE, "nodad"])?;
     checksums_in_software(namespace)?;
     netns::ip(namespace, &["link", "set", INTERFACE, "up"])
 }

@@ -25,10 +25,7 @@ fn status(lab: &Lab) -> Status {
 /// Listens for a while and asserts that what came is MP3.
 fn assert_plays(lab: &Lab) {
     let url = format!("http://{}{MOUNT}", lab.domain());
-    let (mut listener, file) = lab
-        .client(1)
-        .listen(&url, LISTEN_SECONDS)
-        .expect("curl starts");
+    let (mut listener, file) = lab.client(1).listen(&url, LISTEN_SECONDS).expect("curl starts");
     let limit = SOON + Duration::from_secs(LISTEN_SECONDS.into());
     listener.wait(limit).expect("curl ends");
     let audio = media::probe(&file).unwrap_or_else(|error| {
@@ -46,10 +43,7 @@ fn a_tone_reaches_a_listener_who_found_the_node_by_dns() {
     assert_eq!(client.dig(lab.domain()).unwrap(), [lab.node(1).host().v4()]);
 
     let _source = client.stream_tone(&mount.source_url(lab.domain())).unwrap();
-    lab.wait_until("the source is on air", SOON, || {
-        status(&lab).source_connected(MOUNT)
-    })
-    .unwrap();
+    lab.wait_until("the source is on air", SOON, || status(&lab).source_connected(MOUNT)).unwrap();
     assert_plays(&lab);
 
     let status = status(&lab);
@@ -64,14 +58,8 @@ fn a_tone_reaches_a_listener_who_found_the_node_by_dns() {
 fn a_killed_icecast_is_back_in_two_seconds_and_the_mount_plays_again() {
     let (lab, mount) = playing_lab();
     let node = lab.node(1).host();
-    let _source = lab
-        .client(1)
-        .stream_tone_again(&mount.source_url(lab.domain()), 40)
-        .unwrap();
-    lab.wait_until("the source is on air", SOON, || {
-        status(&lab).source_connected(MOUNT)
-    })
-    .unwrap();
+    let _source = lab.client(1).stream_tone_again(&mount.source_url(lab.domain()), 40).unwrap();
+    lab.wait_until("the source is on air", SOON, || status(&lab).source_connected(MOUNT)).unwrap();
 
     let old = faults::find(node, "icecast2");
     faults::kill(node, "icecast2").unwrap();
@@ -81,10 +69,7 @@ fn a_killed_icecast_is_back_in_two_seconds_and_the_mount_plays_again() {
         !new.is_empty() && new != old && answers.is_ok()
     })
     .unwrap();
-    lab.wait_until("the source is back", SOON, || {
-        status(&lab).source_connected(MOUNT)
-    })
-    .unwrap();
+    lab.wait_until("the source is back", SOON, || status(&lab).source_connected(MOUNT)).unwrap();
     assert_plays(&lab);
 }
 
@@ -97,10 +82,6 @@ fn a_stopped_node_exits_cleanly_and_leaves_no_process() {
     let ended = node.stop(SOON).unwrap().expect("this process started it");
     assert!(ended.success(), "{ended}");
     for process in ["etcd", "icecast2"] {
-        assert_eq!(
-            faults::find(node.host(), process),
-            [0_i32; 0],
-            "{process} lives on"
-        );
+        assert_eq!(faults::find(node.host(), process), [0_i32; 0], "{process} lives on");
     }
 }

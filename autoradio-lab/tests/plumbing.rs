@@ -7,11 +7,7 @@ use autoradio_lab::{Lab, LabError, faults, names, netns, persist};
 const SOON: Duration = Duration::from_secs(5);
 
 fn small_lab() -> Lab {
-    Lab::builder()
-        .nodes(1)
-        .clients(1)
-        .build()
-        .expect("a lab of one node and one client")
+    Lab::builder().nodes(1).clients(1).build().expect("a lab of one node and one client")
 }
 
 #[test]
@@ -21,8 +17,7 @@ fn a_client_reaches_a_node_by_both_families() {
     let node = lab.node(1).host();
     let client = lab.client(1);
     for address in [node.v4().to_string(), node.v6().to_string()] {
-        lab.wait_until(&address, SOON, || client.reaches(&address))
-            .unwrap();
+        lab.wait_until(&address, SOON, || client.reaches(&address)).unwrap();
     }
 }
 
@@ -33,13 +28,11 @@ fn a_cut_wire_carries_nothing_until_it_is_healed() {
     let node = lab.node(1).host();
     let address = node.v4().to_string();
     let reached = || lab.client(1).reaches(&address);
-    lab.wait_until("the node is reached", SOON, reached)
-        .unwrap();
+    lab.wait_until("the node is reached", SOON, reached).unwrap();
     faults::cut(node).unwrap();
     assert!(!reached(), "a cut wire carried a packet");
     faults::heal(node).unwrap();
-    lab.wait_until("the healed node is reached", SOON, reached)
-        .unwrap();
+    lab.wait_until("the healed node is reached", SOON, reached).unwrap();
 }
 
 #[test]
@@ -49,16 +42,8 @@ fn a_dropped_lab_leaves_nothing_behind() {
     let name = lab.name().to_owned();
     let folder = persist::folder(&name);
     // A program that would run for long, in a group that the lab does not know.
-    lab.client(1)
-        .host()
-        .spawn("sleep", &["1000"], "sleep")
-        .unwrap()
-        .detach();
-    assert!(
-        netns::list()
-            .iter()
-            .any(|n| n == &names::namespace(&name, "node1"))
-    );
+    lab.client(1).host().spawn("sleep", &["1000"], "sleep").unwrap().detach();
+    assert!(netns::list().iter().any(|n| n == &names::namespace(&name, "node1")));
     drop(lab);
     let left: Vec<String> = netns::list()
         .into_iter()
@@ -76,15 +61,11 @@ fn two_labs_live_side_by_side_with_the_same_addresses() {
     let address = first.node(1).host().v4().to_string();
     assert_eq!(address, second.node(1).host().v4().to_string());
     for lab in [&first, &second] {
-        lab.wait_until("its own node", SOON, || lab.client(1).reaches(&address))
-            .unwrap();
+        lab.wait_until("its own node", SOON, || lab.client(1).reaches(&address)).unwrap();
     }
     faults::cut(first.node(1).host()).unwrap();
     assert!(!first.client(1).reaches(&address));
-    assert!(
-        second.client(1).reaches(&address),
-        "the other lab lost its node"
-    );
+    assert!(second.client(1).reaches(&address), "the other lab lost its node");
 }
 
 #[test]
@@ -100,10 +81,7 @@ fn a_kept_lab_is_found_and_removed_by_name() {
     drop(opened);
     assert!(persist::list().contains(&name), "opening must not remove");
     persist::down(&name).unwrap();
-    assert!(matches!(
-        persist::down(&name),
-        Err(LabError::Unknown { .. })
-    ));
+    assert!(matches!(persist::down(&name), Err(LabError::Unknown { .. })));
 }
 
 #[test]
@@ -126,20 +104,11 @@ fn a_stopped_process_hangs_until_it_is_continued() {
     let lab = small_lab();
     let host = lab.client(1).host();
     let mut sleeper = host.spawn("sleep", &["0.2"], "sleep").unwrap();
-    lab.wait_until("sleep runs", SOON, || {
-        !faults::find(host, "sleep").is_empty()
-    })
-    .unwrap();
+    lab.wait_until("sleep runs", SOON, || !faults::find(host, "sleep").is_empty()).unwrap();
     faults::stop(host, "sleep").unwrap();
     let early = sleeper.wait(Duration::from_millis(600));
-    assert!(
-        matches!(early, Err(LabError::Deadline { .. })),
-        "a stopped process ended"
-    );
+    assert!(matches!(early, Err(LabError::Deadline { .. })), "a stopped process ended");
     faults::cont(host, "sleep").unwrap();
     assert!(sleeper.wait(SOON).unwrap().success());
-    assert!(matches!(
-        faults::kill(host, "sleep"),
-        Err(LabError::Process { .. })
-    ));
+    assert!(matches!(faults::kill(host, "sleep"), Err(LabError::Process { .. })));
 }

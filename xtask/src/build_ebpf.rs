@@ -24,12 +24,7 @@ pub(crate) struct Args {
 pub(crate) fn run(_: &Args) -> Result<ExitCode> {
     build()?;
     for program in PROGRAMS {
-        output::line(
-            &workspace::target()
-                .join("bpf")
-                .join(program)
-                .to_string_lossy(),
-        );
+        output::line(&workspace::target().join("bpf").join(program).to_string_lossy());
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -40,15 +35,8 @@ pub(crate) fn build() -> Result<()> {
     if process::find("bpf-linker").is_none() {
         bail!("bpf-linker is missing, which links the kernel programs: run `cargo xtask setup`");
     }
-    process::step(
-        "building the kernel programs",
-        "build-ebpf",
-        command(&toolchain)?,
-    )?;
-    let (from, to) = (
-        workspace::target().join("bpf-build"),
-        workspace::target().join("bpf"),
-    );
+    process::step("building the kernel programs", "build-ebpf", command(&toolchain)?)?;
+    let (from, to) = (workspace::target().join("bpf-build"), workspace::target().join("bpf"));
     fs::create_dir_all(&to).with_context(|| format!("creating {}", to.display()))?;
     for program in PROGRAMS {
         let built = from.join(TARGET).join("release").join(program);
@@ -60,25 +48,14 @@ pub(crate) fn build() -> Result<()> {
 fn command(toolchain: &Toolchain) -> Result<Command> {
     let mut cargo = toolchain.cargo();
     cargo.current_dir(workspace::root().join("autoradio-ebpf"));
-    cargo.args([
-        "build",
-        "--release",
-        "-Z",
-        "build-std=core",
-        "--target",
-        TARGET,
-    ]);
-    cargo
-        .arg("--target-dir")
-        .arg(workspace::target().join("bpf-build"));
+    cargo.args(["build", "--release", "-Z", "build-std=core", "--target", TARGET]);
+    cargo.arg("--target-dir").arg(workspace::target().join("bpf-build"));
     // BTF is made from the debug information; maps need it.
     let arch = format!("--cfg=bpf_target_arch=\"{ARCH}\"");
     let flags = ["-Cdebuginfo=2", "-Clink-arg=--btf", &arch];
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = process::cargo_bin()
-        .into_iter()
-        .chain(std::env::split_paths(&path));
+    let folders = process::cargo_bin().into_iter().chain(std::env::split_paths(&path));
     cargo.env("PATH", std::env::join_paths(folders)?);
     Ok(cargo)
 }

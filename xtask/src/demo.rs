@@ -35,11 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let programs = lab::build_programs(true)?;
     let lab = build_lab(args, &programs)?;
     let (report, source) = play(&lab).with_context(|| log_hint(&lab))?;
-    let told = if args.json {
-        serde_json::to_string(&report)?
-    } else {
-        report.table()
-    };
+    let told = if args.json { serde_json::to_string(&report)? } else { report.table() };
     output::line(&told);
     report.check()?;
     if args.keep {
@@ -73,35 +69,20 @@ fn play(lab: &Lab) -> Result<(Report, Running)> {
     let source = Step::run("ffmpeg goes on air", || {
         let source = client.stream_tone(&mount.source_url(domain))?;
         lab.wait_until("the source is connected", SOON, || {
-            node.status()
-                .is_ok_and(|status| status.source_connected(MOUNT))
+            node.status().is_ok_and(|status| status.source_connected(MOUNT))
         })
         .with_context(|| format!("ffmpeg said:\n{}", source.log_tail()))?;
         anyhow::Ok(source)
     })?;
     let found = Step::run("dig asks for the name", || client.dig(domain))?;
     if !found.contains(&node.host().v4()) {
-        bail!(
-            "dig found {found:?} for {domain}, not the node's {}",
-            node.host().v4()
-        );
+        bail!("dig found {found:?} for {domain}, not the node's {}", node.host().v4());
     }
     let audio = Step::run("a listener listens", || listen(lab))?;
     let status = node.status()?;
-    let dns = Dns {
-        answers: status.dns.answers,
-        kernel_answers: status.dns.kernel_answers,
-    };
+    let dns = Dns { answers: status.dns.answers, kernel_answers: status.dns.kernel_answers };
     let nodes = lab.nodes().len();
-    Ok((
-        Report {
-            nodes,
-            dns,
-            audio,
-            xdp_mode: status.xdp.mode,
-        },
-        source,
-    ))
+    Ok((Report { nodes, dns, audio, xdp_mode: status.xdp.mode }, source))
 }
 
 fn listen(lab: &Lab) -> Result<Audio> {
@@ -112,19 +93,12 @@ fn listen(lab: &Lab) -> Result<Audio> {
     let said = || format!("the listener of {url} said:\n{}", listener.log_tail());
     let bytes = fs::metadata(&file).with_context(said)?.len();
     let heard = media::probe(&file).with_context(said)?;
-    Ok(Audio {
-        bytes,
-        codec: heard.codec,
-        seconds: heard.seconds,
-    })
+    Ok(Audio { bytes, codec: heard.codec, seconds: heard.seconds })
 }
 
 fn log_hint(lab: &Lab) -> String {
     let log = fs::read_to_string(lab.node(1).log_path()).unwrap_or_default();
     let lines: Vec<&str> = log.lines().collect();
     let tail = &lines[lines.len().saturating_sub(20)..];
-    format!(
-        "the end of node1's log:\n{}\nthe demo failed",
-        tail.join("\n")
-    )
+    format!("the end of node1's log:\n{}\nthe demo failed", tail.join("\n"))
 }

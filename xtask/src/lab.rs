@@ -76,22 +76,10 @@ pub(crate) struct Name {
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up {
-            nodes,
-            clients,
-            name,
-        } => up(nodes, clients, &name.name)?,
+        Command::Up { nodes, clients, name } => up(nodes, clients, &name.name)?,
         Command::List => list(),
-        Command::Exec {
-            host,
-            name,
-            command,
-        } => return exec(&name.name, &host, &command),
-        Command::Kill {
-            host,
-            process,
-            name,
-        } => kill(&name.name, &host, process.as_deref())?,
+        Command::Exec { host, name, command } => return exec(&name.name, &host, &command),
+        Command::Kill { host, process, name } => kill(&name.name, &host, process.as_deref())?,
         Command::Cut { host, name } => faults::cut(Lab::open(&name.name)?.host(&host)?)?,
         Command::Heal { host, name } => faults::heal(Lab::open(&name.name)?.host(&host)?)?,
         Command::Down { name } => persist::down(&name.name)?,
@@ -103,21 +91,13 @@ pub(crate) fn run(command: Command) -> Result<ExitCode> {
 pub(crate) fn build_programs(release: bool) -> Result<std::path::PathBuf> {
     let mut args = vec!["build", "--package", "autoradio-edge", "--bins"];
     args.extend(release.then_some("--release"));
-    process::step(
-        "building the daemon and radioctl",
-        "build",
-        workspace::cargo(&args),
-    )?;
+    process::step("building the daemon and radioctl", "build", workspace::cargo(&args))?;
     Ok(workspace::target().join(if release { "release" } else { "debug" }))
 }
 
 /// How to look around in a lab that was left running.
 pub(crate) fn hints(name: &str) -> String {
-    let option = if name == "lab" {
-        String::new()
-    } else {
-        format!(" --name {name}")
-    };
+    let option = if name == "lab" { String::new() } else { format!(" --name {name}") };
     format!(
         "lab {name} is up; look around with\n  \
          cargo xtask lab exec{option} client1 -- dig radio.example.com\n  \
@@ -137,11 +117,7 @@ fn up(nodes: usize, clients: usize, name: &str) -> Result<()> {
     autoradio_lab::lab::require_root()?;
     build_ebpf::build()?;
     let programs = build_programs(false)?;
-    let builder = Lab::builder()
-        .nodes(nodes)
-        .clients(clients)
-        .name(name)
-        .binaries(&programs);
+    let builder = Lab::builder().nodes(nodes).clients(clients).name(name).binaries(&programs);
     let lab = Step::run("laying the network", || builder.build())?;
     Step::run("starting the nodes", || lab.start_nodes())?;
     lab.keep()?;
@@ -154,10 +130,7 @@ fn list() {
         let what = match persist::load(&name) {
             Ok(record) => {
                 let state = state(record.owner_process);
-                format!(
-                    "{} nodes, {} clients, {state}",
-                    record.nodes, record.clients
-                )
+                format!("{} nodes, {} clients, {state}", record.nodes, record.clients)
             }
             Err(_) => "leftovers only: `lab down` removes them".to_owned(),
         };
@@ -179,15 +152,9 @@ fn exec(name: &str, host: &str, words: &[String]) -> Result<ExitCode> {
     let lab = Lab::open(name)?;
     let (program, args) = words.split_first().context("no command")?;
     let mut command = lab.host(host)?.command(program);
-    let status = command
-        .args(args)
-        .status()
-        .with_context(|| format!("starting {program}"))?;
+    let status = command.args(args).status().with_context(|| format!("starting {program}"))?;
     // Killed by a signal: no code of its own.
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1);
+    let code = status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1);
     Ok(ExitCode::from(code))
 }
 

@@ -33,11 +33,7 @@ impl Step {
         if spinner.is_none() {
             note(&format!("{title} …"));
         }
-        Self {
-            title: title.to_owned(),
-            started: Stopwatch::start(),
-            spinner,
-        }
+        Self { title: title.to_owned(), started: Stopwatch::start(), spinner }
     }
 
     /// Ends it with a word on how it went, such as "done".

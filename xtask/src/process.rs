@@ -49,27 +49,15 @@ pub(crate) fn logged(log: &str, mut command: Command) -> Result<Ended> {
     let file = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
     let twin = file.try_clone()?;
     let argv = autoradio_lab::command::argv(&command);
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(file)
-        .stderr(twin)
-        .spawn();
+    let child = command.stdin(Stdio::null()).stdout(file).stderr(twin).spawn();
     let status = wait(child.with_context(|| format!("starting `{argv}`"))?)?;
     let text = String::from_utf8_lossy(&fs::read(&log)?).into_owned();
-    Ok(Ended {
-        success: status.success(),
-        text,
-        log,
-    })
+    Ok(Ended { success: status.success(), text, log })
 }
 
 /// What a program prints; `None` if it is missing or fails.
 pub(crate) fn answer(command: &mut Command) -> Option<String> {
-    let output = command
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .ok()?;
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     output.status.success().then_some(text)
 }

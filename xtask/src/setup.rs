@@ -65,11 +65,7 @@ fn missing() -> Vec<&'static Need> {
         Group::Compiler => toolchain,
         Group::Linker => linker,
     };
-    NEEDS
-        .iter()
-        .filter(wanted)
-        .filter(|need| !need.proof.is_there())
-        .collect()
+    NEEDS.iter().filter(wanted).filter(|need| !need.proof.is_there()).collect()
 }
 
 /// What to do on a machine without apt.
@@ -103,10 +99,7 @@ mod tests {
     #[test]
     fn without_apt_one_sentence_names_the_packages() {
         let text = elsewhere(&NEEDS.iter().collect::<Vec<_>>());
-        assert!(
-            text.contains("etcd-server") && text.contains("rust-src"),
-            "{text}"
-        );
+        assert!(text.contains("etcd-server") && text.contains("rust-src"), "{text}");
         assert_eq!(text.lines().count(), 1);
     }
 }

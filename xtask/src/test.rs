@@ -26,42 +26,21 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         setup::install()?;
     }
     run.program("fmt", workspace::cargo(&["fmt", "--all", "--check"]))?;
-    let ebpf = [
-        "fmt",
-        "--manifest-path",
-        "autoradio-ebpf/Cargo.toml",
-        "--check",
-    ];
+    let ebpf = ["fmt", "--manifest-path", "autoradio-ebpf/Cargo.toml", "--check"];
     run.program("fmt of the kernel programs", workspace::cargo(&ebpf))?;
     run.program("clippy", clippy())?;
     run.check("tidy", tidy::check);
     run.check("build-ebpf", build_ebpf::build);
-    run.program(
-        "build",
-        workspace::cargo(&["build", "--workspace", "--bins"]),
-    )?;
-    run.program(
-        "build of the tests",
-        workspace::cargo(&["test", "--workspace", "--no-run"]),
-    )?;
+    run.program("build", workspace::cargo(&["build", "--workspace", "--bins"]))?;
+    run.program("build of the tests", workspace::cargo(&["test", "--workspace", "--no-run"]))?;
     run.program("tests", tests(&["--workspace", "--exclude", LAB], &[]))?;
     // One lab at a time: their timings are part of what is tested.
-    run.program(
-        "lab tests",
-        tests(&["--package", LAB], &["--test-threads=1"]),
-    )?;
+    run.program("lab tests", tests(&["--package", LAB], &["--test-threads=1"]))?;
     Ok(run.finish())
 }
 
 fn clippy() -> Command {
-    workspace::cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ])
+    workspace::cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
 }
 
 /// Tests that need root are run where we are root, and else counted as ignored.
@@ -118,10 +97,6 @@ impl Run {
             output::line(&format!("failed: {}", self.failed_stages.join(", ")));
         }
         output::line(&self.tally.to_string());
-        if self.failed_stages.is_empty() {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        }
+        if self.failed_stages.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

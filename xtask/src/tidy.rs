@@ -26,11 +26,7 @@ pub(crate) fn run() -> Result<ExitCode> {
 /// An error with one line per finding.
 pub(crate) fn check() -> Result<()> {
     let findings: Vec<String> = findings()?.iter().map(ToString::to_string).collect();
-    if findings.is_empty() {
-        Ok(())
-    } else {
-        bail!("{}", findings.join("\n"))
-    }
+    if findings.is_empty() { Ok(()) } else { bail!("{}", findings.join("\n")) }
 }
 
 fn findings() -> Result<Vec<Finding>> {
@@ -39,10 +35,8 @@ fn findings() -> Result<Vec<Finding>> {
 }
 
 fn findings_in(tree: &[Source]) -> Vec<Finding> {
-    let mut found: Vec<Finding> = tree
-        .iter()
-        .flat_map(|file| rules::RULES.iter().flat_map(|rule| rule(file)))
-        .collect();
+    let mut found: Vec<Finding> =
+        tree.iter().flat_map(|file| rules::RULES.iter().flat_map(|rule| rule(file))).collect();
     found.extend(architecture::invariants_name_their_checks(tree));
     found.extend(architecture::readme_has_the_two_commands(tree));
     found.sort();

@@ -53,9 +53,7 @@ impl Toolchain {
             }
         }
         match self {
-            Self::Debian => command
-                .env("RUSTC", "/usr/bin/rustc")
-                .env("RUSTC_BOOTSTRAP", "1"),
+            Self::Debian => command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1"),
             Self::Rustup { name } => command.env("RUSTUP_TOOLCHAIN", name),
         };
         command
@@ -65,13 +63,7 @@ impl Toolchain {
 /// Whether a variable steers cargo or the compiler and comes from whatever started us. Where cargo
 /// keeps its files and how it reaches the network stays.
 pub(crate) fn is_inherited(name: &str) -> bool {
-    let stays = [
-        "CARGO_HOME",
-        "CARGO_NET_",
-        "CARGO_HTTP_",
-        "CARGO_REGISTR",
-        "CARGO_SOURCE_",
-    ];
+    let stays = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_"];
     let steers = name.starts_with("CARGO") && !stays.iter().any(|stay| name.starts_with(stay));
     // cargo points the library path at its own toolchain, which is not this one.
     steers
@@ -89,30 +81,18 @@ fn debian() -> Option<Toolchain> {
 
 fn rustup() -> Option<Toolchain> {
     let list = process::answer(Command::new("rustup").args(["toolchain", "list"]))?;
-    let names = list
-        .lines()
-        .filter_map(|line| line.split_whitespace().next());
-    names
-        .filter(|name| name.starts_with("nightly"))
-        .find_map(|name| {
-            let mut rustc = Command::new("rustup");
-            let sysroot =
-                process::answer(rustc.args(["run", name, "rustc", "--print", "sysroot"]))?;
-            let found = Path::new(&sysroot).join(CORE_SOURCE).is_dir();
-            found.then(|| Toolchain::Rustup {
-                name: name.to_owned(),
-            })
-        })
+    let names = list.lines().filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| name.starts_with("nightly")).find_map(|name| {
+        let mut rustc = Command::new("rustup");
+        let sysroot = process::answer(rustc.args(["run", name, "rustc", "--print", "sysroot"]))?;
+        let found = Path::new(&sysroot).join(CORE_SOURCE).is_dir();
+        found.then(|| Toolchain::Rustup { name: name.to_owned() })
+    })
 }
 
 /// The minor of `rustc 1.96.0 (…)`.
 fn minor(version: &str) -> Option<u32> {
-    version
-        .strip_prefix("rustc 1.")?
-        .split('.')
-        .next()?
-        .parse()
-        .ok()
+    version.strip_prefix("rustc 1.")?.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -121,10 +101,7 @@ mod tests {
 
     #[test]
     fn compiler_versions_are_read() {
-        assert_eq!(
-            minor("rustc 1.96.0 (abc 2026-05-01) (built from a source tarball)"),
-            Some(96)
-        );
+        assert_eq!(minor("rustc 1.96.0 (abc 2026-05-01) (built from a source tarball)"), Some(96));
         assert_eq!(minor("gcc 12"), None);
     }
 

@@ -20,9 +20,6 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
     let mut command = Command::new(cargo);
     // The lab and build-ebpf look for programs in `target`, wherever else the caller builds.
-    command
-        .args(args)
-        .current_dir(root())
-        .env_remove("CARGO_TARGET_DIR");
+    command.args(args).current_dir(root()).env_remove("CARGO_TARGET_DIR");
     command
 }

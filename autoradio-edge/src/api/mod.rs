@@ -27,7 +27,9 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The port cannot be opened.
-    #[error("cannot open {address} for the admin port: {source}; another program may hold it, --admin-listen chooses another")]
+    #[error(
+        "cannot open {address} for the admin port: {source}; another program may hold it, --admin-listen chooses another"
+    )]
     Bind {
         /// Where.
         address: SocketAddr,

@@ -24,18 +24,10 @@ impl Claims {
 pub(super) fn plan(snapshot: &Snapshot, own: &NodeName) -> Claims {
     let held = |path: &&MountPath| snapshot.masters.contains_key(*path);
     let orphaned = |path: &&MountPath| !snapshot.mounts.contains_key(*path);
-    let mine = snapshot
-        .masters
-        .iter()
-        .filter(|(_, master)| master.node == *own)
-        .map(|(path, _)| path);
+    let mine =
+        snapshot.masters.iter().filter(|(_, master)| master.node == *own).map(|(path, _)| path);
     Claims {
-        claim: snapshot
-            .mounts
-            .keys()
-            .filter(|path| !held(path))
-            .cloned()
-            .collect(),
+        claim: snapshot.mounts.keys().filter(|path| !held(path)).cloned().collect(),
         give_back: mine.filter(orphaned).cloned().collect(),
     }
 }
@@ -55,10 +47,7 @@ mod tests {
             (path.parse().unwrap(), Arc::new(record))
         };
         let master = |(path, node): &(&str, &str)| {
-            let master = Master {
-                node: node.parse().unwrap(),
-                epoch: 1,
-            };
+            let master = Master { node: node.parse().unwrap(), epoch: 1 };
             (path.parse().unwrap(), master)
         };
         Snapshot {
@@ -84,11 +73,7 @@ mod tests {
                 |paths: &[MountPath]| paths.iter().map(ToString::to_string).collect::<Vec<_>>();
             assert_eq!(paths(&claims.claim), claim, "{why}");
             assert_eq!(paths(&claims.give_back), give_back, "{why}");
-            assert_eq!(
-                claims.is_empty(),
-                claim.is_empty() && give_back.is_empty(),
-                "{why}"
-            );
+            assert_eq!(claims.is_empty(), claim.is_empty() && give_back.is_empty(), "{why}");
         }
     }
 }

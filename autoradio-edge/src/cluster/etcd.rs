@@ -102,30 +102,20 @@ impl Store {
         end: &[u8],
         revision: i64,
     ) -> Result<(i64, Vec<KeyValue>, bool), ClusterError> {
-        let options = GetOptions::new()
-            .with_range(end)
-            .with_limit(PAGE_RECORDS)
-            .with_revision(revision);
+        let options =
+            GetOptions::new().with_range(end).with_limit(PAGE_RECORDS).with_revision(revision);
         let mut answer = self
             .call(|client| {
                 let (from, options) = (from.to_owned(), options.clone());
                 async move {
-                    let mut kv = client
-                        .kv_client()
-                        .max_decoding_message_size(ANSWER_BYTES_MAX);
+                    let mut kv = client.kv_client().max_decoding_message_size(ANSWER_BYTES_MAX);
                     kv.get(from, Some(options)).await
                 }
             })
             .await?;
-        let at = answer
-            .header()
-            .map_or(0, etcd_client::ResponseHeader::revision);
+        let at = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
         let more = answer.more();
-        Ok((
-            if revision == 0 { at } else { revision },
-            answer.take_kvs(),
-            more,
-        ))
+        Ok((if revision == 0 { at } else { revision }, answer.take_kvs(), more))
     }
 
     /// Number of keys under `prefix`.
@@ -142,13 +132,11 @@ impl Store {
 
     /// The value of one key.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Value>, ClusterError> {
-        let mut answer = self
-            .call(|mut client| async move { client.get(key, None).await })
-            .await?;
-        Ok(answer.take_kvs().pop().map(|kv| Value {
-            mod_revision: kv.mod_revision(),
-            bytes: kv.into_key_value().1,
-        }))
+        let mut answer = self.call(|mut client| async move { client.get(key, None).await }).await?;
+        Ok(answer
+            .take_kvs()
+            .pop()
+            .map(|kv| Value { mod_revision: kv.mod_revision(), bytes: kv.into_key_value().1 }))
     }
 
     /// Writes a key that does not exist yet. False if it does.
@@ -174,9 +162,7 @@ impl Store {
 
     /// Deletes a key. False if it did not exist.
     pub(super) async fn delete(&self, key: &str) -> Result<bool, ClusterError> {
-        let answer = self
-            .call(|mut client| async move { client.delete(key, None).await })
-            .await?;
+        let answer = self.call(|mut client| async move { client.delete(key, None).await }).await?;
         Ok(answer.deleted() > 0)
     }
 
@@ -208,11 +194,7 @@ impl Store {
         let claim = |(guard, key): &(String, String)| {
             let unclaimed = Compare::version(key.as_str(), CompareOp::Equal, 0);
             let wanted = Compare::version(guard.as_str(), CompareOp::Greater, 0);
-            let put = TxnOp::put(
-                key.as_str(),
-                value,
-                Some(PutOptions::new().with_lease(lease)),
-            );
+            let put = TxnOp::put(key.as_str(), value, Some(PutOptions::new().with_lease(lease)));
             TxnOp::txn(Txn::new().when([unclaimed, wanted]).and_then([put]))
         };
         self.each(keys.iter().map(claim).collect()).await
@@ -235,32 +217,25 @@ impl Store {
 
     /// A new lease of `ttl_s` seconds.
     pub(super) async fn grant(&self, ttl_s: i64) -> Result<i64, ClusterError> {
-        let answer = self
-            .call(|mut client| async move { client.lease_grant(ttl_s, None).await })
-            .await?;
+        let answer =
+            self.call(|mut client| async move { client.lease_grant(ttl_s, None).await }).await?;
         Ok(answer.id())
     }
 
     /// Extends a lease by its full time; [`ClusterError::LeaseLost`] if it is over.
     pub(super) async fn keep_alive(&self, lease: i64) -> Result<(), ClusterError> {
         // A stream of its own for each time: nothing to mend when one breaks, and it is once a second.
-        self.call(|mut client| async move { client.lease_keep_alive(lease).await })
-            .await
-            .map(drop)
+        self.call(|mut client| async move { client.lease_keep_alive(lease).await }).await.map(drop)
     }
 
     /// Ends a lease, and with it every key under it.
     pub(super) async fn revoke(&self, lease: i64) -> Result<(), ClusterError> {
-        self.call(|mut client| async move { client.lease_revoke(lease).await })
-            .await
-            .map(drop)
+        self.call(|mut client| async move { client.lease_revoke(lease).await }).await.map(drop)
     }
 
     /// Follows every change of our keys from `revision` on.
     pub(super) async fn watch(&self, revision: i64) -> Result<Watch, ClusterError> {
-        let options = WatchOptions::new()
-            .with_prefix()
-            .with_start_revision(revision);
+        let options = WatchOptions::new().with_prefix().with_start_revision(revision);
         let stream = self
             .call(|client| {
                 let options = options.clone();
@@ -297,11 +272,7 @@ impl Store {
             .await?;
         let done =
             |half: &TxnOpResponse| matches!(half, TxnOpResponse::Txn(txn) if txn.succeeded());
-        Ok(answer
-            .op_responses()
-            .iter()
-            .filter(|half| done(half))
-            .count())
+        Ok(answer.op_responses().iter().filter(|half| done(half)).count())
     }
 
     /// Asks etcd, within the timeout. What never left this machine is asked again: of several endpoints one may be
@@ -333,10 +304,7 @@ impl Store {
     }
 
     fn unreachable(&self, reason: String) -> ClusterError {
-        ClusterError::Unreachable {
-            endpoints: self.endpoints.join(","),
-            reason,
-        }
+        ClusterError::Unreachable { endpoints: self.endpoints.join(","), reason }
     }
 
     fn explain(&self, error: &Error) -> ClusterError {
@@ -351,10 +319,7 @@ impl Store {
             CODE_NOT_FOUND if reason.contains("lease") => ClusterError::LeaseLost,
             CODE_OUT_OF_RANGE if reason.contains("compacted") => ClusterError::Compacted,
             code if CODES_OF_SILENCE.contains(&code) => self.unreachable(reason),
-            _ => ClusterError::Refused {
-                endpoints: self.endpoints.join(","),
-                reason,
-            },
+            _ => ClusterError::Refused { endpoints: self.endpoints.join(","), reason },
         }
     }
 }
@@ -378,10 +343,9 @@ impl Watch {
                 let kv = event.kv()?;
                 Some(match event.event_type() {
                     EventType::Put => put_event(kv),
-                    EventType::Delete => Event::Delete {
-                        key: kv.key().to_owned(),
-                        mod_revision: kv.mod_revision(),
-                    },
+                    EventType::Delete => {
+                        Event::Delete { key: kv.key().to_owned(), mod_revision: kv.mod_revision() }
+                    }
                 })
             })
             .collect())
@@ -417,9 +381,7 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     let innermost = causes(error).last().unwrap_or(error);
     // A status prints its code, message and metadata; its quoted message alone is for people.
     let text = innermost.to_string();
-    let message = text
-        .split_once("message: \"")
-        .and_then(|(_, rest)| rest.split_once('"'));
+    let message = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
     message.map_or_else(|| text.clone(), |(message, _)| message.to_owned())
 }
 
@@ -428,13 +390,8 @@ fn never_sent(error: &Error) -> bool {
     let Error::GRpcStatus(status) = error else {
         return false;
     };
-    causes(status)
-        .filter_map(|cause| cause.downcast_ref::<io::Error>())
-        .any(|cause| {
-            use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
-            matches!(
-                cause.kind(),
-                ConnectionRefused | HostUnreachable | NetworkUnreachable
-            )
-        })
+    causes(status).filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|cause| {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+        matches!(cause.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
+    })
 }

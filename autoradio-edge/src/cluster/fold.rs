@@ -80,10 +80,7 @@ impl State {
 
     /// Folds one event. A damaged record counts as absent, whatever stood at its key before.
     pub fn apply(&mut self, event: &Event) -> Option<Damaged> {
-        let (Event::Put {
-            key, mod_revision, ..
-        }
-        | Event::Delete { key, mod_revision }) = event;
+        let (Event::Put { key, mod_revision, .. } | Event::Delete { key, mod_revision }) = event;
         self.advance(*mod_revision);
         let damaged = |reason: String| Damaged {
             key: String::from_utf8_lossy(key).into_owned(),
@@ -97,17 +94,10 @@ impl State {
             Err(error) => return Some(damaged(error.to_string())),
         };
         self.remove(&parsed);
-        let Event::Put {
-            value,
-            create_revision,
-            ..
-        } = event
-        else {
+        let Event::Put { value, create_revision, .. } = event else {
             return None;
         };
-        self.put(parsed, value, *create_revision, *mod_revision)
-            .err()
-            .map(damaged)
+        self.put(parsed, value, *create_revision, *mod_revision).err().map(damaged)
     }
 
     /// The state as an immutable snapshot, without what is beyond the limits.
@@ -123,20 +113,16 @@ impl State {
 
     /// Mounts and nodes beyond their limits: the youngest, which are left out of every snapshot.
     pub fn beyond_limits(&self) -> Vec<Damaged> {
-        let mounts = excess(&self.mounts, MOUNTS_MAX)
-            .into_iter()
-            .map(|(path, ranked)| Damaged {
-                key: Key::Mount(path.clone()).to_string(),
-                mod_revision: ranked.mod_revision,
-                reason: format!("more than {MOUNTS_MAX} mounts"),
-            });
-        let nodes = excess(&self.nodes, NODES_MAX)
-            .into_iter()
-            .map(|(name, ranked)| Damaged {
-                key: Key::Node(name.clone()).to_string(),
-                mod_revision: ranked.mod_revision,
-                reason: format!("more than {NODES_MAX} nodes"),
-            });
+        let mounts = excess(&self.mounts, MOUNTS_MAX).into_iter().map(|(path, ranked)| Damaged {
+            key: Key::Mount(path.clone()).to_string(),
+            mod_revision: ranked.mod_revision,
+            reason: format!("more than {MOUNTS_MAX} mounts"),
+        });
+        let nodes = excess(&self.nodes, NODES_MAX).into_iter().map(|(name, ranked)| Damaged {
+            key: Key::Node(name.clone()).to_string(),
+            mod_revision: ranked.mod_revision,
+            reason: format!("more than {NODES_MAX} nodes"),
+        });
         mounts.chain(nodes).collect()
     }
 
@@ -160,14 +146,12 @@ impl State {
         match key {
             Key::Mount(path) => {
                 let record = parse_mount(&path, value)?;
-                self.mounts
-                    .insert(path, ranked(record, create_revision, mod_revision));
+                self.mounts.insert(path, ranked(record, create_revision, mod_revision));
             }
             Key::Node(name) => {
                 let record: NodeRecord = versioned(value)?;
                 agrees(&record.name, &name)?;
-                self.nodes
-                    .insert(name, ranked(record, create_revision, mod_revision));
+                self.nodes.insert(name, ranked(record, create_revision, mod_revision));
             }
             Key::Master(path) => {
                 let node = json::<MasterRecord>(value)?.node;
@@ -195,9 +179,7 @@ fn agrees<Name: PartialEq + std::fmt::Display>(inside: &Name, key: &Name) -> Res
     if inside == key {
         Ok(())
     } else {
-        Err(format!(
-            "the record says it is {inside}, its key says {key}"
-        ))
+        Err(format!("the record says it is {inside}, its key says {key}"))
     }
 }
 
@@ -211,9 +193,7 @@ fn versioned<Record: DeserializeOwned>(value: &[u8]) -> Result<Record, String> {
     if schema == SCHEMA_VERSION {
         json(value)
     } else {
-        Err(format!(
-            "schema {schema}, this version reads {SCHEMA_VERSION}; upgrade this node"
-        ))
+        Err(format!("schema {schema}, this version reads {SCHEMA_VERSION}; upgrade this node"))
     }
 }
 
@@ -226,11 +206,7 @@ pub(super) fn json<Record: DeserializeOwned>(value: &[u8]) -> Result<Record, Str
 }
 
 fn ranked<Record>(record: Record, create_revision: i64, mod_revision: i64) -> Ranked<Record> {
-    Ranked {
-        create_revision,
-        mod_revision,
-        record: Arc::new(record),
-    }
+    Ranked { create_revision, mod_revision, record: Arc::new(record) }
 }
 
 /// The youngest records beyond `max`, empty in any sane cluster. Keys of one transaction share a revision; then the
@@ -314,40 +290,17 @@ mod tests {
 
     #[test]
     fn damaged_records_are_told_with_their_key_and_the_rest_stays_in_force() {
-        let long = format!(
-            "{{\"schema\":1,\"x\":\"{}\"}}",
-            "x".repeat(RECORD_BYTES_MAX)
-        );
+        let long = format!("{{\"schema\":1,\"x\":\"{}\"}}", "x".repeat(RECORD_BYTES_MAX));
         for (why, key, value, want) in [
             ("not JSON", "mounts/bad", "{", "EOF"),
             ("no schema", "mounts/bad", "{}", "schema"),
-            (
-                "a newer schema",
-                "mounts/bad",
-                r#"{"schema":2,"all":"new"}"#,
-                "schema 2",
-            ),
-            (
-                "a field missing",
-                "mounts/bad",
-                r#"{"schema":1,"path":"/bad"}"#,
-                "source_username",
-            ),
+            ("a newer schema", "mounts/bad", r#"{"schema":2,"all":"new"}"#, "schema 2"),
+            ("a field missing", "mounts/bad", r#"{"schema":1,"path":"/bad"}"#, "source_username"),
             ("too long", "mounts/bad", &long, "limit"),
-            (
-                "another mount's record",
-                "mounts/bad",
-                &mount("/live", ""),
-                "key says /bad",
-            ),
+            ("another mount's record", "mounts/bad", &mount("/live", ""), "key says /bad"),
             ("another node's record", "nodes/b", &node("a"), "key says b"),
             ("a key that is no mount", "mounts/%2e%2e", "{}", "segments"),
-            (
-                "a claim by nobody",
-                "masters/bad",
-                r#"{"node":"No One"}"#,
-                "one DNS label",
-            ),
+            ("a claim by nobody", "masters/bad", r#"{"node":"No One"}"#, "one DNS label"),
         ] {
             let mut state = State::default();
             state.apply(&put("mounts/live", &mount("/live", ""), 1));
@@ -357,10 +310,7 @@ mod tests {
             assert!(damaged.reason.contains(want), "{why}: {}", damaged.reason);
             let snapshot = state.snapshot();
             assert_eq!((snapshot.revision, snapshot.mounts.len()), (9, 1), "{why}");
-            assert!(
-                snapshot.nodes.is_empty() && snapshot.masters.is_empty(),
-                "{why}"
-            );
+            assert!(snapshot.nodes.is_empty() && snapshot.masters.is_empty(), "{why}");
         }
     }
 
@@ -370,11 +320,7 @@ mod tests {
         for number in 0..=MOUNTS_MAX {
             let revision = i64::try_from(MOUNTS_MAX - number).unwrap() + 1;
             let path = format!("m{number}");
-            state.apply(&put(
-                &format!("mounts/{path}"),
-                &mount(&format!("/{path}"), ""),
-                revision,
-            ));
+            state.apply(&put(&format!("mounts/{path}"), &mount(&format!("/{path}"), ""), revision));
         }
         let youngest: MountPath = "/m0".parse().unwrap();
         assert_eq!(state.beyond_limits().len(), 1);
@@ -382,10 +328,7 @@ mod tests {
         assert_eq!(state.snapshot().mounts.len(), MOUNTS_MAX);
         assert!(!state.snapshot().mounts.contains_key(&youngest));
         let key = b"/autoradio/v1/mounts/m7".to_vec();
-        state.apply(&Event::Delete {
-            key,
-            mod_revision: 20_000,
-        });
+        state.apply(&Event::Delete { key, mod_revision: 20_000 });
         assert_eq!(state.beyond_limits(), []);
         assert!(state.snapshot().mounts.contains_key(&youngest));
     }

@@ -137,11 +137,7 @@ impl Follower {
                 self.reported.clear();
             }
             if self.reported.insert(damaged.clone()) {
-                let Damaged {
-                    key,
-                    mod_revision,
-                    reason,
-                } = damaged;
+                let Damaged { key, mod_revision, reason } = damaged;
                 warn!(key, mod_revision, reason, "record skipped: damaged");
             }
         }

@@ -67,16 +67,9 @@ pub async fn join(
         snapshots: follower.snapshots(),
         health: health_sender.clone(),
     };
-    let handle = ClusterHandle {
-        snapshots: follower.snapshots(),
-        secrets,
-        health,
-    };
+    let handle = ClusterHandle { snapshots: follower.snapshots(), secrets, health };
     let task = tokio::spawn(async move {
-        tokio::join!(
-            follower.run(health_sender, cancel.clone()),
-            member.run(cancel)
-        );
+        tokio::join!(follower.run(health_sender, cancel.clone()), member.run(cancel));
     });
     Ok((handle, task))
 }

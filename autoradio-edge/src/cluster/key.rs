@@ -77,11 +77,7 @@ impl std::fmt::Display for Key {
 
 fn mount(id: &str) -> Result<MountPath, KeyError> {
     let path = MountPath::from_id(id)?;
-    if path.id() == id {
-        Ok(path)
-    } else {
-        Err(KeyError::Spelling { id: path.id() })
-    }
+    if path.id() == id { Ok(path) } else { Err(KeyError::Spelling { id: path.id() }) }
 }
 
 #[cfg(test)]

@@ -46,10 +46,7 @@ impl ManagedEtcd {
         }
         let child = supervise::start(spec).await?;
         let until = clock::now() + deadline;
-        while Store::connect(&[self.endpoint()], PROBE_TIMEOUT)
-            .await
-            .is_err()
-        {
+        while Store::connect(&[self.endpoint()], PROBE_TIMEOUT).await.is_err() {
             if clock::now() >= until {
                 let last_line = child.last_line();
                 child.stop().await;
@@ -69,12 +66,7 @@ impl ManagedEtcd {
         ChildSpec {
             name: "etcd",
             program: self.program.clone(),
-            args: self
-                .flags()
-                .into_iter()
-                .chain([data_flag])
-                .map(Into::into)
-                .collect(),
+            args: self.flags().into_iter().chain([data_flag]).map(Into::into).collect(),
             env: extra_env(),
             run_as: Some("etcd"),
             dirs: vec![data_dir],
@@ -116,10 +108,7 @@ fn extra_env() -> Vec<(String, String)> {
 fn port_is_free(port: u16) -> Result<(), ClusterError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port))
         .map(drop)
-        .map_err(|error| ClusterError::PortTaken {
-            port,
-            reason: error.to_string(),
-        })
+        .map_err(|error| ClusterError::PortTaken { port, reason: error.to_string() })
 }
 
 #[cfg(test)]
@@ -138,11 +127,7 @@ mod tests {
         let spec = etcd.spec();
         let flags: Vec<_> = spec.args.iter().filter_map(|flag| flag.to_str()).collect();
         let urls = flags.iter().filter(|flag| flag.contains("http"));
-        assert!(
-            urls.clone()
-                .all(|flag| flag.contains("http://127.0.0.1:23")),
-            "{flags:?}"
-        );
+        assert!(urls.clone().all(|flag| flag.contains("http://127.0.0.1:23")), "{flags:?}");
         assert_eq!(urls.count(), 5);
         assert!(flags.contains(&"--data-dir=/var/lib/autoradio/etcd"));
         assert!(flags.contains(&"--initial-cluster=fra1=http://127.0.0.1:2380"));

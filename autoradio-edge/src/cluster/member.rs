@@ -62,9 +62,7 @@ impl Member {
 
     /// Takes a lease and keeps it; ends when it is lost.
     async fn hold(&mut self, held: &mut Option<i64>) -> Result<Infallible, ClusterError> {
-        let ttl_s = i64::try_from(self.lease_ttl.as_secs())
-            .unwrap_or(i64::MAX)
-            .max(1);
+        let ttl_s = i64::try_from(self.lease_ttl.as_secs()).unwrap_or(i64::MAX).max(1);
         let lease = self.store.grant(ttl_s).await?;
         *held = Some(lease);
         let key = Key::Node(self.record.name.clone()).to_string();
@@ -130,9 +128,7 @@ impl Member {
         if claims.is_empty() {
             return Ok(());
         }
-        let record = MasterRecord {
-            node: self.record.name.clone(),
-        };
+        let record = MasterRecord { node: self.record.name.clone() };
         let value = to_json("masters", &record)?;
         for some in claims.claim.chunks(CLAIMS_PER_TRANSACTION) {
             let won = self.store.claim(&keys(some), &value, lease).await?;

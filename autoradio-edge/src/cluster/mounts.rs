@@ -30,10 +30,7 @@ impl Store {
         let value = self.get(&key).await?.ok_or_else(|| unknown(path))?;
         let record = parse_mount(path, &value.bytes)
             .map_err(|reason| ClusterError::Damaged { key, reason })?;
-        Ok(Stored {
-            record,
-            mod_revision: value.mod_revision,
-        })
+        Ok(Stored { record, mod_revision: value.mod_revision })
     }
 
     /// Makes a mount that does not exist yet.
@@ -45,9 +42,7 @@ impl Store {
         if self.create(&key, &value).await? {
             return Ok(());
         }
-        Err(ClusterError::MountExists {
-            path: record.path.clone(),
-        })
+        Err(ClusterError::MountExists { path: record.path.clone() })
     }
 
     /// Replaces a mount's record if it is still the one that was read.
@@ -56,9 +51,7 @@ impl Store {
         if self.replace(&key, &value, changed.mod_revision).await? {
             return Ok(());
         }
-        Err(ClusterError::MountChanged {
-            path: changed.record.path.clone(),
-        })
+        Err(ClusterError::MountChanged { path: changed.record.path.clone() })
     }
 
     /// Deletes a mount, damaged or not.
@@ -74,10 +67,7 @@ impl Store {
 /// The state that a listing amounts to, and everything that is damaged or beyond a limit in it.
 pub(super) fn fold_listing(revision: i64, events: &[Event]) -> (State, Vec<Damaged>) {
     let mut state = State::default();
-    let mut damaged: Vec<Damaged> = events
-        .iter()
-        .filter_map(|event| state.apply(event))
-        .collect();
+    let mut damaged: Vec<Damaged> = events.iter().filter_map(|event| state.apply(event)).collect();
     state.advance(revision);
     damaged.extend(state.beyond_limits());
     (state, damaged)
@@ -99,8 +89,6 @@ fn encode(record: &MountRecord) -> Result<(String, Vec<u8>), ClusterError> {
 
 /// A record as JSON bytes. Only a record whose unknown fields clash with its own could fail.
 pub(super) fn to_json(key: &str, record: &impl serde::Serialize) -> Result<Vec<u8>, ClusterError> {
-    serde_json::to_vec(record).map_err(|error| ClusterError::Damaged {
-        key: key.to_owned(),
-        reason: error.to_string(),
-    })
+    serde_json::to_vec(record)
+        .map_err(|error| ClusterError::Damaged { key: key.to_owned(), reason: error.to_string() })
 }

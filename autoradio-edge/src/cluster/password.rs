@@ -14,9 +14,7 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub fn random_password(length: usize) -> Result<String, ClusterError> {
     let mut bytes = vec![0_u8; length];
     let fill = SysRng.try_fill_bytes(&mut bytes);
-    fill.map_err(|error| ClusterError::NoRandomness {
-        reason: error.to_string(),
-    })?;
+    fill.map_err(|error| ClusterError::NoRandomness { reason: error.to_string() })?;
     // 64 divides 256, so no character is likelier than another.
     let character = |byte: &u8| char::from(ALPHABET[usize::from(byte % 64)]);
     Ok(bytes.iter().map(character).collect())
@@ -27,9 +25,7 @@ pub fn hash_password(password: &str) -> Result<String, ClusterError> {
     Argon2::default()
         .hash_password(password.as_bytes())
         .map(|hash| hash.to_string())
-        .map_err(|error| ClusterError::Password {
-            reason: error.to_string(),
-        })
+        .map_err(|error| ClusterError::Password { reason: error.to_string() })
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_LOG_FORMAT", value_name = "FORM", default_value = "text")]
     pub log_format: String,
 
-    /// What is logged, like info or autoradio_edge=debug
+    /// What is logged, like `info` or `autoradio_edge=debug`
     #[arg(long, env = "AUTORADIO_LOG", value_name = "FILTER", default_value = "info")]
     pub log: String,
 }

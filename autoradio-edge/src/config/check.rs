@@ -68,13 +68,10 @@ impl Checker {
     }
 
     pub(super) fn xdp(&mut self, text: &str, interface: Option<&str>) -> XdpChoice {
-        let choice = match <XdpChoice as clap::ValueEnum>::from_str(text, true) {
-            Ok(choice) => choice,
-            Err(_) => {
-                self.invalid("--xdp", text, "one of auto, native, generic, off");
-                XdpChoice::Off
-            }
-        };
+        let choice = <XdpChoice as clap::ValueEnum>::from_str(text, true).unwrap_or_else(|_| {
+            self.invalid("--xdp", text, "one of auto, native, generic, off");
+            XdpChoice::Off
+        });
         if interface.is_none() && matches!(choice, XdpChoice::Native | XdpChoice::Generic) {
             let remedy = "this host has no default route to tell it from, and --xdp asks for one";
             self.errors.push(ConfigError::Missing { flag: "--interface", remedy });

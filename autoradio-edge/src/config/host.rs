@@ -52,7 +52,7 @@ fn default_route_v4(table: &str) -> Option<String> {
     Some(best[0].to_owned())
 }
 
-/// The same for IPv6 (Documentation/networking/ipv6, /proc/net/ipv6_route); `lo` holds the reject route.
+/// The same for IPv6 (`/proc/net/ipv6_route`); `lo` holds the reject route.
 fn default_route_v6(table: &str) -> Option<String> {
     let routes = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let mut default = routes.filter(|route| {

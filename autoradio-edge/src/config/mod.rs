@@ -74,6 +74,8 @@ pub struct Config {
     pub interface: Option<String>,
     /// Addresses that clients reach this node at, at least one.
     pub addresses: Vec<IpAddr>,
+    /// Address that peers, and this node itself, reach this node at.
+    pub peer_address: IpAddr,
     /// Where the kernel program runs.
     pub xdp: XdpChoice,
     /// Sockets of DNS, UDP and TCP each.
@@ -108,11 +110,13 @@ impl Config {
         let interface = args.interface.clone().or_else(|| host.default_interface.clone());
         let xdp = checker.xdp(&args.xdp, interface.as_deref());
         let answers_max = checker.within("--dns-answers", &args.dns_answers, 1, DNS_ANSWERS_MAX);
+        let addresses = checker.addresses(args, host, interface.as_deref());
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
             name: checker.name(args, host),
-            addresses: checker.addresses(args, host, interface.as_deref()),
+            peer_address: peer_address(&addresses, host, interface.as_deref()),
+            addresses,
             interface,
             xdp,
             dns_listen: checker.dns_listen(args),
@@ -129,6 +133,15 @@ impl Config {
         checker.ports_differ(&config);
         if checker.errors.is_empty() { Ok(config) } else { Err(checker.errors) }
     }
+}
+
+/// The first public address that is this host's own; behind a NAT, where none is, the interface's first.
+fn peer_address(addresses: &[IpAddr], host: &HostFacts, interface: Option<&str>) -> IpAddr {
+    let is_own = |address: &&IpAddr| host.addresses.iter().any(|(_, own)| own == *address);
+    let own = addresses.iter().find(is_own).copied();
+    let of_interface = || host.addresses.iter().find(|(name, _)| Some(name.as_str()) == interface);
+    let fallback = addresses.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]));
+    own.or_else(|| of_interface().map(|(_, address)| *address)).unwrap_or(fallback)
 }
 
 #[cfg(test)]

@@ -42,6 +42,18 @@ fn one_flag_is_enough_on_an_ordinary_host() {
 }
 
 #[test]
+fn behind_a_nat_peers_use_the_interfaces_own_address() {
+    for (why, line, want) in [
+        ("a public address of this host", "--address 192.0.2.7", "192.0.2.7"),
+        ("a public address of the router", "--address 203.0.113.9", "192.0.2.7"),
+        ("both", "--address 203.0.113.9,2001:db8::7", "2001:db8::7"),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
+        assert_eq!(config.peer_address.to_string(), want, "{why}");
+    }
+}
+
+#[test]
 fn the_originals_domain_variable_is_understood() {
     let host = HostFacts { domain_variable: Some("radio.example.org".into()), ..host() };
     assert_eq!(check("", &host).expect("valid").domain, "radio.example.org");

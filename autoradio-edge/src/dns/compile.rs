@@ -96,7 +96,8 @@ impl<'a> Builder<'a> {
         let soa = Soa {
             primary: nameservers.first().unwrap_or(apex).clone(),
             mailbox: apex.child("hostmaster"),
-            serial: placement.revision as u32,
+            // Serial numbers wrap (RFC 1982); the low bits of the revision are as good as any.
+            serial: (placement.revision & 0xffff_ffff) as u32,
             negative_ttl: TTL_DYNAMIC,
         };
         let (sets, names) = (HashMap::new(), HashSet::new());

@@ -15,6 +15,7 @@ mod zone;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
@@ -58,12 +59,13 @@ pub enum DnsError {
 pub struct Responder {
     zone: ArcSwap<Zone>,
     node: String,
+    replies: AtomicU64,
 }
 
 impl Responder {
     /// A responder that calls itself `node`.
     pub fn new(zone: Arc<Zone>, node: String) -> Arc<Self> {
-        Arc::new(Self { zone: ArcSwap::new(zone), node })
+        Arc::new(Self { zone: ArcSwap::new(zone), node, replies: AtomicU64::new(0) })
     }
 
     /// Puts a new zone in force for every message from now on.
@@ -71,8 +73,14 @@ impl Responder {
         self.zone.store(zone);
     }
 
+    /// Replies given since the start.
+    pub fn replies(&self) -> u64 {
+        self.replies.load(Ordering::Relaxed)
+    }
+
     fn answer(&self, message: &[u8], via: Transport) -> Option<Vec<u8>> {
         let reply = respond(message, &self.zone.load(), &self.node, rand::random(), via)?;
+        self.replies.fetch_add(1, Ordering::Relaxed);
         count_reply(&reply, via);
         Some(reply.bytes)
     }

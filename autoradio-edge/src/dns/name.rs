@@ -30,6 +30,7 @@ impl WireName {
     }
 
     /// This name with one more label in front.
+    #[must_use]
     pub fn child(&self, label: &str) -> Self {
         let mut wire = Vec::with_capacity(self.0.len() + label.len() + 1);
         wire.push(label.len() as u8);

@@ -17,7 +17,7 @@ fn zone() -> Zone {
 /// A query with this name, type and class; `edns` is appended as the only additional record.
 fn query(name: &str, qtype: u16, qclass: u16, edns: &[u8]) -> Vec<u8> {
     let mut message = vec![0xab, 0xcd, 0x01, 0x10, 0, 1, 0, 0, 0, 0, 0, u8::from(!edns.is_empty())];
-    for label in Name::from_ascii(name).expect("name").iter() {
+    for label in &Name::from_ascii(name).expect("name") {
         message.push(label.len() as u8);
         message.extend_from_slice(label);
     }

@@ -35,10 +35,7 @@ impl Credentials {
         }
         let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
         let (user, password) = text.split_once(':')?;
-        Some(Self {
-            user: user.to_owned(),
-            password: password.to_owned(),
-        })
+        Some(Self { user: user.to_owned(), password: password.to_owned() })
     }
 
     /// The value of an `Authorization` field that gives these credentials.
@@ -71,13 +68,9 @@ impl Verifier {
         let Some(given) = Credentials::of(head) else {
             return false;
         };
-        let user_right = given
-            .user
-            .as_bytes()
-            .ct_eq(record.source_username.as_bytes());
-        let password_right = self
-            .password_right(given.password, record.source_password_hash.clone())
-            .await;
+        let user_right = given.user.as_bytes().ct_eq(record.source_username.as_bytes());
+        let password_right =
+            self.password_right(given.password, record.source_password_hash.clone()).await;
         bool::from(user_right) & password_right
     }
 
@@ -125,11 +118,8 @@ impl Verifier {
 
 /// Whether `password` is what `hash` (a PHC string) was made from. A hash that does not parse fits no password.
 fn verify(password: &str, hash: &str) -> bool {
-    PasswordHash::new(hash).is_ok_and(|hash| {
-        Argon2::default()
-            .verify_password(password.as_bytes(), &hash)
-            .is_ok()
-    })
+    PasswordHash::new(hash)
+        .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
 }
 
 #[cfg(test)]
@@ -138,9 +128,7 @@ mod tests {
     use super::*;
 
     fn head_with(authorization: &str) -> RequestHead {
-        head_of(&format!(
-            "SOURCE /m HTTP/1.0\r\nAuthorization: {authorization}\r\n\r\n"
-        ))
+        head_of(&format!("SOURCE /m HTTP/1.0\r\nAuthorization: {authorization}\r\n\r\n"))
     }
 
     #[tokio::test]
@@ -149,21 +137,13 @@ mod tests {
         let verifier = Verifier::new();
         for (why, authorization, want) in [
             ("right", Credentials::basic("source", "hack:me"), true),
-            (
-                "right again, remembered",
-                Credentials::basic("source", "hack:me"),
-                true,
-            ),
+            ("right again, remembered", Credentials::basic("source", "hack:me"), true),
             (
                 "scheme in lower case",
                 Credentials::basic("source", "hack:me").replace("Basic", "basic"),
                 true,
             ),
-            (
-                "wrong password",
-                Credentials::basic("source", "hack"),
-                false,
-            ),
+            ("wrong password", Credentials::basic("source", "hack"), false),
             (
                 "wrong name with a remembered password",
                 Credentials::basic("admin", "hack:me"),
@@ -176,27 +156,15 @@ mod tests {
             let got = verifier.allows(&head_with(&authorization), &record).await;
             assert_eq!(got, want, "{why}");
         }
-        assert!(
-            !verifier
-                .allows(&head_of("SOURCE /m HTTP/1.0\r\n\r\n"), &record)
-                .await
-        );
+        assert!(!verifier.allows(&head_of("SOURCE /m HTTP/1.0\r\n\r\n"), &record).await);
     }
 
     #[tokio::test]
     async fn a_new_password_makes_the_old_one_wrong_at_once() {
         let verifier = Verifier::new();
         let head = head_with(&Credentials::basic("source", "old"));
-        assert!(
-            verifier
-                .allows(&head, &mount_record("/m", "source", "old"))
-                .await
-        );
-        assert!(
-            !verifier
-                .allows(&head, &mount_record("/m", "source", "new"))
-                .await
-        );
+        assert!(verifier.allows(&head, &mount_record("/m", "source", "old")).await);
+        assert!(!verifier.allows(&head, &mount_record("/m", "source", "new")).await);
     }
 
     #[test]

@@ -86,10 +86,7 @@ enum State {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Size {
-            value: 0,
-            digits: 0,
-        }
+        Self::Size { value: 0, digits: 0 }
     }
 }
 
@@ -120,10 +117,7 @@ impl Dechunker {
                 if digits == SIZE_DIGITS_MAX {
                     return Err(FrontError::ChunkMalformed);
                 }
-                Ok(State::Size {
-                    value: value << 4 | digit,
-                    digits: digits + 1,
-                })
+                Ok(State::Size { value: value << 4 | digit, digits: digits + 1 })
             }
             (State::Size { digits: 0, .. }, _) => Err(FrontError::ChunkMalformed),
             (State::Size { value, .. } | State::Extension { value }, b'\n') => {
@@ -177,23 +171,13 @@ mod tests {
     fn chunks_become_the_bytes_they_carry() {
         for (why, input, want, ended) in [
             ("one chunk", "5\r\nhello\r\n", "hello", false),
-            (
-                "two and the end",
-                "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
-                "abc",
-                true,
-            ),
+            ("two and the end", "2\r\nab\r\n1\r\nc\r\n0\r\n\r\n", "abc", true),
             ("upper case hex", "A\r\n0123456789\r\n", "0123456789", false),
             ("extension", "3;a=\"b\"\r\nabc\r\n0\r\n\r\n", "abc", true),
             ("trailer", "1\r\na\r\n0\r\nx: y\r\nz: w\r\n\r\n", "a", true),
             ("bare line feeds", "1\na\n0\n\n", "a", true),
             ("bytes after the end", "1\r\na\r\n0\r\n\r\nGET /", "a", true),
-            (
-                "a chunk that looks like a size",
-                "4\r\n5\r\n\n\r\n",
-                "5\r\n\n",
-                false,
-            ),
+            ("a chunk that looks like a size", "4\r\n5\r\n\n\r\n", "5\r\n\n", false),
         ] {
             let got = dechunk(&[input.as_bytes()]).expect(why);
             assert_eq!(got, (want.as_bytes().to_vec(), ended), "{why}");
@@ -221,16 +205,8 @@ mod tests {
     #[test]
     fn the_head_says_how_the_body_ends() {
         for (why, text, want) in [
-            (
-                "ffmpeg's PUT",
-                "PUT /m HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
-                Body::UntilClose,
-            ),
-            (
-                "a file",
-                "PUT /m HTTP/1.1\r\nContent-Length: 10\r\n\r\n",
-                Body::Counted(10),
-            ),
+            ("ffmpeg's PUT", "PUT /m HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", Body::UntilClose),
+            ("a file", "PUT /m HTTP/1.1\r\nContent-Length: 10\r\n\r\n", Body::Counted(10)),
             (
                 "libshout's SOURCE",
                 "SOURCE /m HTTP/1.0\r\nContent-Length: 0\r\n\r\n",

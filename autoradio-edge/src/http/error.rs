@@ -164,10 +164,7 @@ mod tests {
             (io::ErrorKind::AddrInUse, "another program has it"),
             (io::ErrorKind::PermissionDenied, "CAP_NET_BIND_SERVICE"),
         ] {
-            let error = FrontError::Port {
-                port: 80,
-                source: kind.into(),
-            };
+            let error = FrontError::Port { port: 80, source: kind.into() };
             let text = error.to_string();
             assert!(text.contains("port 80") && text.contains(want), "{text}");
         }
@@ -176,23 +173,15 @@ mod tests {
     #[test]
     fn clients_see_neither_inner_addresses_nor_inner_passwords_failing() {
         for error in [
-            FrontError::IcecastSilent {
-                address: ([198, 18, 0, 7], 8000).into(),
-            },
-            FrontError::IcecastRefused {
-                status: 401,
-                sentence: "inner".to_owned(),
-            },
+            FrontError::IcecastSilent { address: ([198, 18, 0, 7], 8000).into() },
+            FrontError::IcecastRefused { status: 401, sentence: "inner".to_owned() },
         ] {
             let reply = error.reply().expect("an answer");
             let text =
                 String::from_utf8(reply.to_bytes(super::super::HttpVersion::Http11)).expect("text");
             assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
             assert!(text.contains("\r\nRetry-After: "), "{text}");
-            assert!(
-                !text.contains("198.18") && !text.contains("inner"),
-                "{text}"
-            );
+            assert!(!text.contains("198.18") && !text.contains("inner"), "{text}");
         }
     }
 }

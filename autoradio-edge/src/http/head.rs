@@ -77,9 +77,7 @@ impl RequestHead {
 
     /// The first field of that name, whatever its case.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
-        self.fields()
-            .find(|(field, _)| field.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value)
+        self.fields().find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The first field of that name as text, if it is text.
@@ -98,9 +96,7 @@ impl RequestHead {
 
     /// All fields in the order they came.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.fields
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.fields.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 }
 
@@ -130,9 +126,7 @@ mod tests {
     const AUTH: &str = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n";
 
     fn parse(text: &str) -> RequestHead {
-        RequestHead::parse(text.as_bytes())
-            .expect(text)
-            .expect("complete")
+        RequestHead::parse(text.as_bytes()).expect(text).expect("complete")
     }
 
     #[test]
@@ -171,13 +165,7 @@ mod tests {
                 "/m",
                 HttpVersion::Http10,
             ),
-            (
-                "libshout's fourth connection",
-                &libshout,
-                "SOURCE",
-                "/m",
-                HttpVersion::Http10,
-            ),
+            ("libshout's fourth connection", &libshout, "SOURCE", "/m", HttpVersion::Http10),
             ("ffmpeg", &ffmpeg, "PUT", "/m", HttpVersion::Http11),
             (
                 "liquidsoap without Host",
@@ -248,29 +236,17 @@ mod tests {
             ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
             ("no version", b"GET /\r\n\r\n"),
             ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
-            (
-                "control byte in a field",
-                b"GET / HTTP/1.1\r\na: \x01\r\n\r\n",
-            ),
+            ("control byte in a field", b"GET / HTTP/1.1\r\na: \x01\r\n\r\n"),
         ] {
             let parsed = RequestHead::parse(text);
-            assert!(
-                matches!(parsed, Err(FrontError::HeadMalformed { .. })),
-                "{why}: {parsed:?}"
-            );
+            assert!(matches!(parsed, Err(FrontError::HeadMalformed { .. })), "{why}: {parsed:?}");
         }
     }
 
     #[test]
     fn heads_over_the_limits_are_too_large() {
-        let long = format!(
-            "GET / HTTP/1.1\r\na: {}\r\n\r\n",
-            "x".repeat(HTTP_HEAD_BYTES_MAX)
-        );
-        let many = format!(
-            "GET / HTTP/1.1\r\n{}\r\n",
-            "a: b\r\n".repeat(HTTP_HEADERS_MAX + 1)
-        );
+        let long = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(HTTP_HEAD_BYTES_MAX));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(HTTP_HEADERS_MAX + 1));
         for text in [&long, &long[..HTTP_HEAD_BYTES_MAX], &many] {
             let parsed = RequestHead::parse(text.as_bytes());
             assert!(matches!(parsed, Err(FrontError::HeadTooLarge)));

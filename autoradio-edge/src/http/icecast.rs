@@ -39,13 +39,9 @@ pub(super) async fn ask(address: SocketAddr, request: &[u8]) -> Result<Answer, F
     };
     let reply_max = Duration::from_millis(HTTP_REPLY_MS_MAX);
     match tokio::time::timeout(reply_max, asking).await {
-        Ok(Ok(Some((status, head_bytes, bytes)))) => Ok(Answer {
-            stream,
-            status,
-            bytes,
-            head_bytes,
-            address,
-        }),
+        Ok(Ok(Some((status, head_bytes, bytes)))) => {
+            Ok(Answer { stream, status, bytes, head_bytes, address })
+        }
         Ok(Err(source)) => Err(FrontError::IcecastUnreachable { address, source }),
         Ok(Ok(None)) | Err(_) => Err(FrontError::IcecastSilent { address }),
     }
@@ -103,10 +99,9 @@ impl Answer {
     pub(super) async fn refusal(self) -> FrontError {
         let (status, head_bytes) = (self.status, self.head_bytes);
         match self.whole().await {
-            Ok(bytes) => FrontError::IcecastRefused {
-                status,
-                sentence: plain_words(&bytes[head_bytes..]),
-            },
+            Ok(bytes) => {
+                FrontError::IcecastRefused { status, sentence: plain_words(&bytes[head_bytes..]) }
+            }
             Err(error) => error,
         }
     }
@@ -136,10 +131,7 @@ mod tests {
 
     #[test]
     fn refusals_lose_their_markup_and_their_length() {
-        assert_eq!(
-            plain_words(b"<html><b>Mountpoint\nin use</b></html>\r\n"),
-            "Mountpoint in use"
-        );
+        assert_eq!(plain_words(b"<html><b>Mountpoint\nin use</b></html>\r\n"), "Mountpoint in use");
         assert_eq!(plain_words(&[b'x'; 5_000]).len(), SENTENCE_BYTES_MAX);
     }
 }

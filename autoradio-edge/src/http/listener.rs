@@ -28,16 +28,12 @@ pub(super) async fn serve(
     let record = record_of(&placement, mount)?;
     let address = master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
-    let seat = seat.ok_or_else(|| FrontError::MountFull {
-        mount: mount.clone(),
-    })?;
+    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
     let answer = icecast::ask(address, &icecast_head(&request.head, mount, address)).await?;
     match answer.status {
         200 => {}
         404 => {
-            return Err(FrontError::NoSource {
-                mount: mount.clone(),
-            });
+            return Err(FrontError::NoSource { mount: mount.clone() });
         }
         _ => return Err(answer.refusal().await),
     }
@@ -61,9 +57,7 @@ pub(super) fn head(
 ) -> Result<Reply, FrontError> {
     let live = shared.stats.live_content_type(mount);
     if live.is_none() && placement.nodes.len() <= 1 {
-        return Err(FrontError::NoSource {
-            mount: mount.clone(),
-        });
+        return Err(FrontError::NoSource { mount: mount.clone() });
     }
     let content_type = live.unwrap_or_else(|| content_type_of(mount).to_owned());
     Ok(Reply::bare(
@@ -78,11 +72,7 @@ pub(super) fn head(
 
 /// What a path's extension promises, MP3 without one: the same guess as Icecast makes.
 fn content_type_of(mount: &MountPath) -> &'static str {
-    match mount
-        .as_str()
-        .rsplit_once('.')
-        .map(|(_, extension)| extension)
-    {
+    match mount.as_str().rsplit_once('.').map(|(_, extension)| extension) {
         Some("ogg" | "oga" | "opus") => "application/ogg",
         Some("aac") => "audio/aac",
         Some("flac") => "audio/flac",
@@ -93,10 +83,7 @@ fn content_type_of(mount: &MountPath) -> &'static str {
 
 /// The least that Icecast needs. No `Range`: a stream has no ranges, and players that ask for one take a 200.
 fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) -> Vec<u8> {
-    let mut head = format!(
-        "GET {} HTTP/1.0\r\nHost: {address}\r\n",
-        mount.to_url_path()
-    );
+    let mut head = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n", mount.to_url_path());
     if client.field_text("Icy-MetaData") == Some("1") {
         head.push_str("Icy-MetaData: 1\r\n");
     }
@@ -161,21 +148,9 @@ mod tests {
                 "GET /a%20b.mp3 HTTP/1.1\r\nUser-Agent: mpv\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n\r\n",
                 "Icy-MetaData: 1\r\nUser-Agent: mpv\r\n",
             ),
-            (
-                "souphttpsrc",
-                "GET / HTTP/1.1\r\nicy-metadata: 1\r\n\r\n",
-                "Icy-MetaData: 1\r\n",
-            ),
-            (
-                "VLC, first",
-                "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n",
-                "",
-            ),
-            (
-                "no metadata wanted",
-                "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n",
-                "",
-            ),
+            ("souphttpsrc", "GET / HTTP/1.1\r\nicy-metadata: 1\r\n\r\n", "Icy-MetaData: 1\r\n"),
+            ("VLC, first", "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n", ""),
+            ("no metadata wanted", "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n", ""),
         ] {
             let head = icecast_head(&head_of(text), &mount, ([127, 0, 0, 1], 8000).into());
             let want = format!("GET /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n{want}\r\n");

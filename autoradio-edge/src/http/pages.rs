@@ -39,9 +39,8 @@ pub(super) async fn serve(shared: &Shared, client: TcpStream, request: &Sniffed)
     let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
         Ok::<_, Infallible>(page(shared, &request))
     });
-    let serving = hyper::server::conn::http1::Builder::new()
-        .keep_alive(false)
-        .serve_connection(io, service);
+    let serving =
+        hyper::server::conn::http1::Builder::new().keep_alive(false).serve_connection(io, service);
     let page_max = Duration::from_millis(HTTP_PAGE_MS_MAX);
     if let Ok(Err(error)) = tokio::time::timeout(page_max, serving).await {
         tracing::debug!(%error, "page not delivered");
@@ -59,10 +58,7 @@ fn page(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         }
         Route::Playlist(mount, kind) => {
             let url = public_url(&shared.settings, &mount);
-            let name = placement
-                .mounts
-                .get(&mount)
-                .map_or("", |placed| title(placed));
+            let name = placement.mounts.get(&mount).map_or("", |placed| title(placed));
             (StatusCode::OK, kind.content_type(), kind.render(name, &url))
         }
         Route::MethodNotAllowed => (
@@ -86,10 +82,7 @@ fn page(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'"),
     );
     if request.method() == Method::GET || request.method() == Method::HEAD {
-        headers.insert(
-            header::ACCESS_CONTROL_ALLOW_ORIGIN,
-            HeaderValue::from_static("*"),
-        );
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
 }
@@ -113,11 +106,7 @@ fn status_page(settings: &FrontSettings, placement: &Placement, view: &FrontView
     let mut rows = String::new();
     for (path, placed) in &placement.mounts {
         let seen = view.mounts.iter().find(|mount| mount.path == *path);
-        rows.push_str(&status_row(
-            path,
-            placed,
-            seen.is_some_and(|mount| mount.source_connected),
-        ));
+        rows.push_str(&status_row(path, placed, seen.is_some_and(|mount| mount.source_connected)));
         let listeners = seen.map_or(0, |mount| mount.listeners);
         // Writing to a string cannot fail.
         let _ = writeln!(rows, "<td>{listeners}</td></tr>");
@@ -136,11 +125,7 @@ fn status_page(settings: &FrontSettings, placement: &Placement, view: &FrontView
 }
 
 fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
-    let (class, word) = if live {
-        ("live", "live")
-    } else {
-        ("off", "not here")
-    };
+    let (class, word) = if live { ("live", "live") } else { ("off", "not here") };
     let url = path.to_url_path();
     format!(
         "<tr><td title=\"{}\">{}</td><td><a href=\"{url}\">play</a> <a href=\"{url}.m3u\">m3u</a> \
@@ -203,9 +188,6 @@ mod tests {
         let placement = placement_of(&["/<script>\"'&"]);
         let html = status_page(&settings(&[80]), &placement, &FrontView::default());
         assert!(!html.contains("<script>"), "{html}");
-        assert!(
-            html.contains("href=\"/%3Cscript%3E%22%27%26.m3u\""),
-            "{html}"
-        );
+        assert!(html.contains("href=\"/%3Cscript%3E%22%27%26.m3u\""), "{html}");
     }
 }

@@ -37,10 +37,8 @@ impl PlaylistKind {
 
     /// The file: one entry, `title` at `url`. Line breaks in the title become spaces.
     pub(super) fn render(self, title: &str, url: &str) -> String {
-        let title: String = title
-            .chars()
-            .map(|letter| if letter.is_control() { ' ' } else { letter })
-            .collect();
+        let title: String =
+            title.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
         match self {
             Self::M3u => format!("#EXTM3U\r\n#EXTINF:-1,{title}\r\n{url}\r\n"),
             Self::Pls => format!(
@@ -65,16 +63,8 @@ mod tests {
     fn every_playlist_carries_the_url_and_a_title_that_cannot_break_it() {
         let url = "http://radio.test/a%20b.mp3";
         for (kind, want_url, want_title) in [
-            (
-                PlaylistKind::M3u,
-                format!("\r\n{url}\r\n"),
-                ",A & <B>  C\r\n",
-            ),
-            (
-                PlaylistKind::Pls,
-                format!("\r\nFile1={url}\r\n"),
-                "Title1=A & <B>  C\r\n",
-            ),
+            (PlaylistKind::M3u, format!("\r\n{url}\r\n"), ",A & <B>  C\r\n"),
+            (PlaylistKind::Pls, format!("\r\nFile1={url}\r\n"), "Title1=A & <B>  C\r\n"),
             (
                 PlaylistKind::Xspf,
                 format!("<location>{url}</location>"),

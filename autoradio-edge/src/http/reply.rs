@@ -25,29 +25,17 @@ impl Reply {
             503 => fields.push(("Retry-After", RETRY_AFTER_SECONDS.to_string())),
             _ => {}
         }
-        Self {
-            status,
-            fields,
-            body: Some(format!("{sentence}\n")),
-        }
+        Self { status, fields, body: Some(format!("{sentence}\n")) }
     }
 
     /// An answer of fields only.
     pub(super) fn bare(status: u16, fields: Vec<(&'static str, String)>) -> Self {
-        Self {
-            status,
-            fields,
-            body: None,
-        }
+        Self { status, fields, body: None }
     }
 
     /// 200 with nothing in it: the end of a source's upload, `OPTIONS *`.
     pub(super) fn empty() -> Self {
-        Self {
-            status: 200,
-            fields: Vec::new(),
-            body: Some(String::new()),
-        }
+        Self { status: 200, fields: Vec::new(), body: Some(String::new()) }
     }
 
     /// The bytes, to go out in one write: several source clients read their answer only once.

@@ -11,11 +11,8 @@ use crate::cluster::{MountPath, MountRecord};
 use crate::placement::Placement;
 
 /// Bytes that stand for themselves in a query.
-const QUERY_ESCAPED: AsciiSet = NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~');
+const QUERY_ESCAPED: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Parameters of a metadata update that Icecast reads; no other is passed on.
 const METADATA_PARAMETERS: [&str; 7] =
     ["mode", "mount", "charset", "song", "title", "artist", "url"];
@@ -78,11 +75,7 @@ pub(super) struct MetadataUpdate {
 /// Decides what a request asks for.
 pub(super) fn route(method: &str, target: &str, placement: &Placement) -> Route {
     if target == "*" {
-        return if method == "OPTIONS" {
-            Route::OptionsServer
-        } else {
-            Route::NotFound
-        };
+        return if method == "OPTIONS" { Route::OptionsServer } else { Route::NotFound };
     }
     let (path, query) = split_target(target);
     let admin = path == "/admin" || path.starts_with("/admin/");
@@ -108,11 +101,7 @@ fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
         _ => {}
     }
     if let Some(mount) = find_mount(path, placement) {
-        return if method == "HEAD" {
-            Route::ListenerHead(mount)
-        } else {
-            Route::Listener(mount)
-        };
+        return if method == "HEAD" { Route::ListenerHead(mount) } else { Route::Listener(mount) };
     }
     PlaylistKind::ALL
         .into_iter()
@@ -159,9 +148,7 @@ pub(super) fn record_of(
     let placed = placement.mounts.get(mount);
     placed
         .map(|placed| placed.record.clone())
-        .ok_or_else(|| FrontError::MountUnknown {
-            path: mount.to_string(),
-        })
+        .ok_or_else(|| FrontError::MountUnknown { path: mount.to_string() })
 }
 
 /// Where the Icecast of a mount's master is.
@@ -170,11 +157,7 @@ pub(super) fn master_of(
     mount: &MountPath,
 ) -> Result<SocketAddr, FrontError> {
     let address = placement.master_icecast(mount);
-    address
-        .map(SocketAddr::from)
-        .ok_or_else(|| FrontError::NoMaster {
-            mount: mount.clone(),
-        })
+    address.map(SocketAddr::from).ok_or_else(|| FrontError::NoMaster { mount: mount.clone() })
 }
 
 fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
@@ -202,10 +185,7 @@ fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
         .iter()
         .map(|(name, value)| format!("{name}={}", percent_encode(value, &QUERY_ESCAPED)))
         .collect();
-    MetadataUpdate {
-        mount,
-        query: query.join("&"),
-    }
+    MetadataUpdate { mount, query: query.join("&") }
 }
 
 #[cfg(test)]
@@ -237,33 +217,13 @@ mod tests {
             ("GET", "/live.mp3/;", Route::Listener(live())),
             ("GET", "/l%69ve.mp3", Route::Listener(live())),
             ("GET", "/odd;name", Route::Listener(mount("/odd;name"))),
-            (
-                "GET",
-                "/caf%C3%A9/a.ogg",
-                Route::Listener(mount("/café/a.ogg")),
-            ),
-            (
-                "GET",
-                "http://radio.test:80/live.mp3",
-                Route::Listener(live()),
-            ),
+            ("GET", "/caf%C3%A9/a.ogg", Route::Listener(mount("/café/a.ogg"))),
+            ("GET", "http://radio.test:80/live.mp3", Route::Listener(live())),
             ("GET", "http://radio.test", Route::Status),
             ("HEAD", "/live.mp3", Route::ListenerHead(live())),
-            (
-                "GET",
-                "/live.mp3.m3u",
-                Route::Playlist(live(), PlaylistKind::M3u),
-            ),
-            (
-                "HEAD",
-                "/live.mp3.pls",
-                Route::Playlist(live(), PlaylistKind::Pls),
-            ),
-            (
-                "GET",
-                "/live.mp3.xspf",
-                Route::Playlist(live(), PlaylistKind::Xspf),
-            ),
+            ("GET", "/live.mp3.m3u", Route::Playlist(live(), PlaylistKind::M3u)),
+            ("HEAD", "/live.mp3.pls", Route::Playlist(live(), PlaylistKind::Pls)),
+            ("GET", "/live.mp3.xspf", Route::Playlist(live(), PlaylistKind::Xspf)),
             ("GET", "/no.mp3.m3u", Route::NotFound),
             ("GET", "/live.mp3.m3u8", Route::NotFound),
             ("GET", "/", Route::Status),
@@ -299,15 +259,8 @@ mod tests {
             ("song=%e9", None, "song=%E9"),
         ] {
             let target = format!("/admin/metadata?{query}");
-            let want = MetadataUpdate {
-                mount: want_mount,
-                query: want_query.to_owned(),
-            };
-            assert_eq!(
-                route("GET", &target, &placement),
-                Route::Metadata(want),
-                "{query}"
-            );
+            let want = MetadataUpdate { mount: want_mount, query: want_query.to_owned() };
+            assert_eq!(route("GET", &target, &placement), Route::Metadata(want), "{query}");
         }
     }
 }

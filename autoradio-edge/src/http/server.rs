@@ -97,26 +97,15 @@ impl Front {
         let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
         let accepting = TaskTracker::new();
         for listener in self.listeners {
-            accepting.spawn(accept(
-                listener,
-                shared.clone(),
-                connections.clone(),
-                room.clone(),
-            ));
+            accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
         }
         accepting.spawn(forget_deleted_mounts(shared.clone()));
         accepting.close();
         accepting.wait().await;
         connections.close();
         let stop_max = Duration::from_millis(HTTP_STOP_MS_MAX);
-        if tokio::time::timeout(stop_max, connections.wait())
-            .await
-            .is_err()
-        {
-            warn!(
-                connections = connections.len(),
-                "front closed over open connections"
-            );
+        if tokio::time::timeout(stop_max, connections.wait()).await.is_err() {
+            warn!(connections = connections.len(), "front closed over open connections");
         }
         info!("front closed");
     }
@@ -156,11 +145,7 @@ fn listen(port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
@@ -284,12 +269,7 @@ fn preflight() -> Reply {
         ("Access-Control-Expose-Headers", "*"),
         ("Access-Control-Max-Age", "86400"),
     ];
-    Reply::bare(
-        204,
-        fields
-            .map(|(name, value)| (name, value.to_owned()))
-            .to_vec(),
-    )
+    Reply::bare(204, fields.map(|(name, value)| (name, value.to_owned())).to_vec())
 }
 
 /// Tells the client why, then reads for a while what it is still sending: a close over unread bytes is a reset, which
@@ -300,10 +280,8 @@ async fn refuse(mut client: TcpStream, version: HttpVersion, error: &FrontError)
         return;
     };
     let bytes = reply.to_bytes(version);
-    let writing = tokio::time::timeout(
-        Duration::from_millis(HTTP_STALL_MS_MAX),
-        client.write_all(&bytes),
-    );
+    let writing =
+        tokio::time::timeout(Duration::from_millis(HTTP_STALL_MS_MAX), client.write_all(&bytes));
     if !matches!(writing.await, Ok(Ok(()))) || client.shutdown().await.is_err() {
         return;
     }

@@ -32,9 +32,7 @@ pub(super) async fn sniff(
     client: &mut (impl AsyncRead + Unpin),
     longest: Duration,
 ) -> Result<Sniffed, FrontError> {
-    tokio::time::timeout(longest, read_head(client))
-        .await
-        .unwrap_or(Err(FrontError::HeadTooSlow))
+    tokio::time::timeout(longest, read_head(client)).await.unwrap_or(Err(FrontError::HeadTooSlow))
 }
 
 async fn read_head(client: &mut (impl AsyncRead + Unpin)) -> Result<Sniffed, FrontError> {

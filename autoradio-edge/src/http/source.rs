@@ -111,9 +111,7 @@ async fn stream(
         }
     };
     let content_type = request.head.field_text("Content-Type");
-    let on_air = shared
-        .stats
-        .on_air(mount, content_type.unwrap_or("audio/mpeg"));
+    let on_air = shared.stats.on_air(mount, content_type.unwrap_or("audio/mpeg"));
     let opening = client.write_all(form.opening()).await;
     opening.map_err(|source| FrontError::Client { source })?;
     info!(%mount, %address, user_agent = request.head.field_text("User-Agent"), "source connected");
@@ -145,9 +143,7 @@ impl Binding {
         let master = placed.and_then(|placed| placed.master.clone());
         Ok(Self {
             mount: mount.clone(),
-            master: master.ok_or_else(|| FrontError::NoMaster {
-                mount: mount.clone(),
-            })?,
+            master: master.ok_or_else(|| FrontError::NoMaster { mount: mount.clone() })?,
             source_username: record.source_username.clone(),
             source_password_hash: record.source_password_hash.clone(),
         })
@@ -199,10 +195,8 @@ impl SourceDesk {
             let before = match self.turns().entry(mount.clone()) {
                 std::collections::hash_map::Entry::Occupied(before) => before.get().clone(),
                 std::collections::hash_map::Entry::Vacant(free) => {
-                    let seated = Seated {
-                        stop: CancellationToken::new(),
-                        ended: CancellationToken::new(),
-                    };
+                    let seated =
+                        Seated { stop: CancellationToken::new(), ended: CancellationToken::new() };
                     free.insert(seated.clone());
                     return Turn {
                         desk: self.clone(),
@@ -237,16 +231,8 @@ mod tests {
     #[test]
     fn each_client_is_answered_in_the_form_it_waits_for() {
         for (who, text, want) in [
-            (
-                "libshout",
-                "SOURCE /m HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
-                Form::AtOnce,
-            ),
-            (
-                "ffmpeg",
-                "PUT /m HTTP/1.1\r\nExpect: 100-continue\r\n\r\n",
-                Form::Continue,
-            ),
+            ("libshout", "SOURCE /m HTTP/1.0\r\nContent-Length: 0\r\n\r\n", Form::AtOnce),
+            ("ffmpeg", "PUT /m HTTP/1.1\r\nExpect: 100-continue\r\n\r\n", Form::Continue),
             ("ffmpeg legacy", "SOURCE /m HTTP/1.1\r\n\r\n", Form::AtOnce),
             (
                 "liquidsoap, SOURCE in chunks",
@@ -258,11 +244,7 @@ mod tests {
                 "PUT /m HTTP/1.1\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
                 Form::Continue,
             ),
-            (
-                "curl -T file",
-                "PUT /m HTTP/1.1\r\nContent-Length: 9\r\n\r\n",
-                Form::AtEnd,
-            ),
+            ("curl -T file", "PUT /m HTTP/1.1\r\nContent-Length: 9\r\n\r\n", Form::AtEnd),
             (
                 "liquidsoap, PUT",
                 "PUT /m HTTP/1.0\r\nice-name: x\r\nExpect: 100-continue\r\n\r\n",
@@ -283,36 +265,21 @@ mod tests {
         let none = Binding::of(&placement, &mount, &record);
         assert!(matches!(none, Err(FrontError::NoMaster { .. })));
 
-        let master = |epoch| Master {
-            node: "node1".parse().expect("a node name"),
-            epoch,
-        };
+        let master = |epoch| Master { node: "node1".parse().expect("a node name"), epoch };
         let placed = placement.mounts.get_mut(&mount).expect("the mount");
         placed.master = Some(master(1));
         let binding = Binding::of(&placement, &mount, &record).expect("a master");
         assert!(binding.holds(&placement));
 
         let mut newer_epoch = placement.clone();
-        newer_epoch
-            .mounts
-            .get_mut(&mount)
-            .expect("the mount")
-            .master = Some(master(2));
+        newer_epoch.mounts.get_mut(&mount).expect("the mount").master = Some(master(2));
         let mut newer_password = placement.clone();
-        let changed = MountRecord {
-            source_password_hash: "other".to_owned(),
-            ..MountRecord::clone(&record)
-        };
-        newer_password
-            .mounts
-            .get_mut(&mount)
-            .expect("the mount")
-            .record = Arc::new(changed);
-        for (why, placement) in [
-            ("epoch", newer_epoch),
-            ("password", newer_password),
-            ("deleted", placement_of(&[])),
-        ] {
+        let changed =
+            MountRecord { source_password_hash: "other".to_owned(), ..MountRecord::clone(&record) };
+        newer_password.mounts.get_mut(&mount).expect("the mount").record = Arc::new(changed);
+        for (why, placement) in
+            [("epoch", newer_epoch), ("password", newer_password), ("deleted", placement_of(&[]))]
+        {
             assert!(!binding.holds(&placement), "{why}");
         }
     }

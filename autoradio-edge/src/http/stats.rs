@@ -69,16 +69,11 @@ impl FrontStats {
     /// Everything as it is now.
     pub fn view(&self) -> FrontView {
         let now = clock::now();
-        let mounts: Vec<MountView> = locked(&self.mounts)
-            .iter()
-            .map(|(path, counters)| counters.view(path, now))
-            .collect();
+        let mounts: Vec<MountView> =
+            locked(&self.mounts).iter().map(|(path, counters)| counters.view(path, now)).collect();
         FrontView {
             listeners: mounts.iter().map(|mount| mount.listeners).sum(),
-            sources: mounts
-                .iter()
-                .map(|mount| u64::from(mount.source_connected))
-                .sum(),
+            sources: mounts.iter().map(|mount| u64::from(mount.source_connected)).sum(),
             bytes_in: mounts.iter().map(|mount| mount.bytes_in).sum(),
             bytes_out: mounts.iter().map(|mount| mount.bytes_out).sum(),
             mounts,
@@ -116,19 +111,14 @@ impl FrontStats {
     /// Marks the mount's source as connected.
     pub(super) fn on_air(&self, mount: &MountPath, content_type: &str) -> OnAir {
         let counters = self.counters(mount);
-        *locked(&counters.source) = Some(LiveSource {
-            since: clock::now(),
-            content_type: content_type.to_owned(),
-        });
+        *locked(&counters.source) =
+            Some(LiveSource { since: clock::now(), content_type: content_type.to_owned() });
         metrics::gauge!("autoradio_http_sources").increment(1.0);
         OnAir { counters }
     }
 
     fn counters(&self, mount: &MountPath) -> Arc<MountCounters> {
-        locked(&self.mounts)
-            .entry(mount.clone())
-            .or_default()
-            .clone()
+        locked(&self.mounts).entry(mount.clone()).or_default().clone()
     }
 }
 
@@ -155,9 +145,7 @@ pub(super) struct Seat {
 impl Seat {
     /// Counts bytes sent to the listener.
     pub(super) fn sent(&self, bytes: usize) {
-        self.counters
-            .bytes_out
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
         metrics::counter!("autoradio_http_listener_bytes_total").increment(bytes as u64);
     }
 }
@@ -178,9 +166,7 @@ pub(super) struct OnAir {
 impl OnAir {
     /// Counts audio bytes taken from the source.
     pub(super) fn received(&self, bytes: usize) {
-        self.counters
-            .bytes_in
-            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.counters.bytes_in.fetch_add(bytes as u64, Ordering::Relaxed);
         metrics::counter!("autoradio_http_source_bytes_total").increment(bytes as u64);
     }
 }
@@ -214,10 +200,7 @@ mod tests {
         let view = stats.view();
         assert_eq!((view.sources, view.listeners), (1, 1));
         assert_eq!((view.bytes_in, view.bytes_out), (10, 20));
-        assert_eq!(
-            stats.live_content_type(&mount).as_deref(),
-            Some("audio/ogg")
-        );
+        assert_eq!(stats.live_content_type(&mount).as_deref(), Some("audio/ogg"));
         stats.keep(&placement_of(&[]));
         drop((on_air, seat));
         let view = stats.view();

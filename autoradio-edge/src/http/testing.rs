@@ -10,9 +10,7 @@ use crate::placement::{Placement, place};
 
 /// The head that `text` is.
 pub(super) fn head_of(text: &str) -> RequestHead {
-    RequestHead::parse(text.as_bytes())
-        .expect("a head")
-        .expect("complete")
+    RequestHead::parse(text.as_bytes()).expect("a head").expect("complete")
 }
 
 /// A mount whose password is hashed cheaply.
@@ -38,9 +36,7 @@ pub(super) fn placement_of(paths: &[&str]) -> Placement {
     let mut snapshot = Snapshot::default();
     for path in paths {
         let record = mount_record(path, "source", "hackme");
-        snapshot
-            .mounts
-            .insert(record.path.clone(), Arc::new(record));
+        snapshot.mounts.insert(record.path.clone(), Arc::new(record));
     }
     place(&snapshot)
 }

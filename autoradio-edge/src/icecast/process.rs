@@ -76,16 +76,8 @@ pub async fn start(
     let file = ConfigFile::new(&dir);
     file.write(&text)?;
     let child = supervise::start(spec).await?;
-    let icecast = Icecast {
-        state: child.state(),
-    };
-    let keeper = Keeper {
-        settings,
-        secrets,
-        file,
-        text,
-        child,
-    };
+    let icecast = Icecast { state: child.state() };
+    let keeper = Keeper { settings, secrets, file, text, child };
     Ok((icecast, tokio::spawn(keeper.run(placements, cancel))))
 }
 
@@ -105,15 +97,10 @@ fn spec(settings: &IcecastSettings, dir: &Path) -> ChildSpec {
 
 fn port_is_free(settings: &IcecastSettings) -> Result<(), IcecastError> {
     let port = settings.port;
-    let address = settings
-        .listen_address
-        .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let address = settings.listen_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     TcpListener::bind((address, port))
         .map(drop)
-        .map_err(|error| IcecastError::PortTaken {
-            port,
-            reason: error.to_string(),
-        })
+        .map_err(|error| IcecastError::PortTaken { port, reason: error.to_string() })
 }
 
 struct Keeper {
@@ -159,10 +146,7 @@ impl Keeper {
             Ok(()) => {
                 self.text = text;
                 self.child.reload();
-                info!(
-                    mounts = placement.mounts.len(),
-                    "Icecast reads its new configuration"
-                );
+                info!(mounts = placement.mounts.len(), "Icecast reads its new configuration");
             }
             // Icecast goes on with the old one; the next change tries again.
             Err(error) => warn!(%error, "Icecast keeps its old configuration"),
@@ -177,9 +161,7 @@ struct ConfigFile {
 
 impl ConfigFile {
     fn new(dir: &Path) -> Self {
-        Self {
-            path: dir.join("icecast.xml"),
-        }
+        Self { path: dir.join("icecast.xml") }
     }
 
     fn write(&self, text: &str) -> Result<(), IcecastError> {
@@ -194,11 +176,7 @@ impl ConfigFile {
         // A leftover could have another owner or mode.
         let _ = fs::remove_file(&fresh);
         // The file holds passwords: for Icecast's group at most.
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o640)
-            .open(&fresh)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&fresh)?;
         file.write_all(text.as_bytes())?;
         if let Some(user) = user_of(Some(ICECAST_USER)) {
             chown(&fresh, None, Some(user.gid.as_raw()))?;

@@ -179,12 +179,7 @@ mod tests {
     use std::sync::Arc;
 
     fn settings() -> IcecastSettings {
-        IcecastSettings::debian(
-            "/var/lib/autoradio".into(),
-            8000,
-            "fra1.radio.test".into(),
-            20_000,
-        )
+        IcecastSettings::debian("/var/lib/autoradio".into(), 8000, "fra1.radio.test".into(), 20_000)
     }
 
     fn secrets() -> IcecastSecrets {
@@ -200,14 +195,9 @@ mod tests {
             "schema": 1, "path": path, "source_username": "source", "source_password_hash": "$argon2id$x",
             "name": name, "max_listeners": max_listeners,
         });
-        let placed = PlacedMount {
-            record: Arc::new(serde_json::from_value(record).unwrap()),
-            master: None,
-        };
-        Placement {
-            mounts: [(path.parse().unwrap(), placed)].into(),
-            ..Placement::default()
-        }
+        let placed =
+            PlacedMount { record: Arc::new(serde_json::from_value(record).unwrap()), master: None };
+        Placement { mounts: [(path.parse().unwrap(), placed)].into(), ..Placement::default() }
     }
 
     #[test]
@@ -239,30 +229,10 @@ mod tests {
                 "",
                 "<mount-name>/&lt;b&gt;&amp;&apos;&quot;</mount-name>",
             ),
-            (
-                "an end tag",
-                "/a",
-                "</mount>",
-                "<stream-name>&lt;/mount&gt;</stream-name>",
-            ),
-            (
-                "not ASCII",
-                "/café ☂",
-                "",
-                "<mount-name>/café ☂</mount-name>",
-            ),
-            (
-                "a CDATA end",
-                "/a",
-                "]]>",
-                "<stream-name>]]&gt;</stream-name>",
-            ),
-            (
-                "no XML character",
-                "/a",
-                "x\u{0}\u{1b}\u{ffff}y",
-                "<stream-name>xy</stream-name>",
-            ),
+            ("an end tag", "/a", "</mount>", "<stream-name>&lt;/mount&gt;</stream-name>"),
+            ("not ASCII", "/café ☂", "", "<mount-name>/café ☂</mount-name>"),
+            ("a CDATA end", "/a", "]]>", "<stream-name>]]&gt;</stream-name>"),
+            ("no XML character", "/a", "x\u{0}\u{1b}\u{ffff}y", "<stream-name>xy</stream-name>"),
         ] {
             let xml = render(&settings(), &secrets(), &with_mount(path, name, None));
             assert!(xml.contains(want), "{why}: {want} is missing in\n{xml}");

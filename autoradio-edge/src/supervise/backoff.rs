@@ -53,9 +53,7 @@ mod tests {
 
     #[test]
     fn a_child_that_never_stays_up_overflows_nothing() {
-        let mut backoff = Backoff {
-            ends_in_a_row: u32::MAX,
-        };
+        let mut backoff = Backoff { ends_in_a_row: u32::MAX };
         assert_eq!(backoff.wait_after(Duration::ZERO), WAIT_MAX);
         assert_eq!(backoff.wait_after(Duration::ZERO), WAIT_MAX);
     }

@@ -26,10 +26,7 @@ pub(super) struct LastLine(Arc<Mutex<String>>);
 impl LastLine {
     /// The line, empty if there was none.
     pub(super) fn get(&self) -> String {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn set(&self, line: String) {
@@ -79,10 +76,7 @@ async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> io::Result<Optio
 
 /// A child's bytes as text that cannot move the cursor of whoever reads the log.
 fn printable(line: &[u8]) -> String {
-    String::from_utf8_lossy(line)
-        .chars()
-        .filter(|character| !character.is_control())
-        .collect()
+    String::from_utf8_lossy(line).chars().filter(|character| !character.is_control()).collect()
 }
 
 #[cfg(test)]
@@ -102,11 +96,7 @@ mod tests {
     async fn output_is_cut_into_lines_wherever_its_pieces_break() {
         for (why, bytes, want) in [
             ("nothing", &b""[..], vec![]),
-            (
-                "the last line needs no end",
-                b"one\ntwo",
-                vec!["one", "two"],
-            ),
+            ("the last line needs no end", b"one\ntwo", vec!["one", "two"]),
             (
                 "a line longer than one read",
                 b"0123456789abcdefghij\n",
@@ -131,14 +121,8 @@ mod tests {
     #[test]
     fn only_lines_of_trouble_are_warnings() {
         for (line, want) in [
-            (
-                "[2026-01-01  00:00:00] EROR main/_parse could not parse",
-                true,
-            ),
-            (
-                "[2026-01-01  00:00:00] INFO main/main Icecast started",
-                false,
-            ),
+            ("[2026-01-01  00:00:00] EROR main/_parse could not parse", true),
+            ("[2026-01-01  00:00:00] INFO main/main Icecast started", false),
             (r#"{"level":"fatal","msg":"listen tcp"}"#, true),
             (r#"{"level":"info","msg":"serving"}"#, false),
         ] {

@@ -23,14 +23,9 @@ impl Note {
         program: &'a Path,
         args: impl Iterator<Item = &'a OsStr>,
     ) -> Self {
-        let words: Vec<&[u8]> = std::iter::once(program.as_os_str())
-            .chain(args)
-            .map(OsStrExt::as_bytes)
-            .collect();
-        Self {
-            pid,
-            command: words.join(&0),
-        }
+        let words: Vec<&[u8]> =
+            std::iter::once(program.as_os_str()).chain(args).map(OsStrExt::as_bytes).collect();
+        Self { pid, command: words.join(&0) }
     }
 
     /// Reads a note; `None` when there is none, or none that can be understood.
@@ -56,10 +51,7 @@ impl Note {
         let end = bytes.iter().position(|byte| *byte == b'\n')?;
         let pid: i32 = std::str::from_utf8(&bytes[..end]).ok()?.parse().ok()?;
         // Process 1 is nobody's child to end; zero and below would address groups.
-        (pid > 1).then(|| Self {
-            pid,
-            command: bytes[end + 1..].to_owned(),
-        })
+        (pid > 1).then(|| Self { pid, command: bytes[end + 1..].to_owned() })
     }
 }
 
@@ -79,15 +71,7 @@ mod tests {
 
     #[test]
     fn notes_that_name_no_process_are_not_believed() {
-        for bytes in [
-            "",
-            "\n",
-            "12",
-            "x\n/bin/x",
-            "0\n/bin/x",
-            "1\n/sbin/init",
-            "-5\n/bin/x",
-        ] {
+        for bytes in ["", "\n", "12", "x\n/bin/x", "0\n/bin/x", "1\n/sbin/init", "-5\n/bin/x"] {
             assert_eq!(Note::parse(bytes.as_bytes()), None, "{bytes:?}");
         }
     }

@@ -114,25 +114,14 @@ pub async fn start(spec: ChildSpec) -> Result<Child, SuperviseError> {
             source,
         })?;
     }
-    let (report, state) = watch::channel(ChildState::Waiting {
-        reason: "not started yet".to_owned(),
-    });
+    let (report, state) =
+        watch::channel(ChildState::Waiting { reason: "not started yet".to_owned() });
     let stop = CancellationToken::new();
     let last_line = LastLine::default();
-    let supervisor = Supervisor {
-        spec,
-        program,
-        report,
-        last_line: last_line.clone(),
-        stop: stop.clone(),
-    };
+    let supervisor =
+        Supervisor { spec, program, report, last_line: last_line.clone(), stop: stop.clone() };
     let task = tokio::spawn(supervisor.run());
-    Ok(Child {
-        state,
-        last_line,
-        stop,
-        task,
-    })
+    Ok(Child { state, last_line, stop, task })
 }
 
 /// Ends the process that the child's pid file names, if it is that child and still runs.
@@ -140,25 +129,17 @@ pub async fn end_stale(spec: &ChildSpec) -> Result<(), SuperviseError> {
     let Some(note) = Note::read(&spec.pid_file).filter(Note::lives) else {
         return Ok(());
     };
-    warn!(
-        child = spec.name,
-        pid = note.pid,
-        "ending a child that an earlier daemon left"
-    );
-    for (signal, grace) in [
-        (Signal::SIGTERM, spec.stop_grace),
-        (Signal::SIGKILL, Duration::from_secs(2)),
-    ] {
+    warn!(child = spec.name, pid = note.pid, "ending a child that an earlier daemon left");
+    for (signal, grace) in
+        [(Signal::SIGTERM, spec.stop_grace), (Signal::SIGKILL, Duration::from_secs(2))]
+    {
         // It leads its own group; whatever it started goes with it.
         let _ = killpg(Pid::from_raw(note.pid), signal);
         if gone_within(&note, grace).await {
             return Ok(());
         }
     }
-    Err(SuperviseError::StaleChild {
-        name: spec.name,
-        pid: note.pid,
-    })
+    Err(SuperviseError::StaleChild { name: spec.name, pid: note.pid })
 }
 
 async fn gone_within(note: &Note, grace: Duration) -> bool {
@@ -191,12 +172,7 @@ impl Supervisor {
             };
             let Some(reason) = reason else { break };
             let wait = backoff.wait_after(clock::now() - started);
-            warn!(
-                child = self.spec.name,
-                reason,
-                wait_ms = wait.as_millis(),
-                "child ended"
-            );
+            warn!(child = self.spec.name, reason, wait_ms = wait.as_millis(), "child ended");
             self.report.send_replace(ChildState::Waiting { reason });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
@@ -211,18 +187,9 @@ impl Supervisor {
         command
             .args(&self.spec.args)
             .env_clear()
-            .envs(
-                ENV_KEPT
-                    .iter()
-                    .filter_map(|name| Some((*name, std::env::var_os(name)?))),
-            )
+            .envs(ENV_KEPT.iter().filter_map(|name| Some((*name, std::env::var_os(name)?))))
             .envs(self.spec.env.iter().map(|(name, value)| (name, value)))
-            .current_dir(
-                self.spec
-                    .dirs
-                    .first()
-                    .map_or(Path::new("/"), PathBuf::as_path),
-            )
+            .current_dir(self.spec.dirs.first().map_or(Path::new("/"), PathBuf::as_path))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -270,10 +237,7 @@ impl Supervisor {
         let ended = tokio::time::timeout(self.spec.stop_grace, process.wait()).await;
         if ended.is_err() {
             let grace_ms = self.spec.stop_grace.as_millis();
-            warn!(
-                child = self.spec.name,
-                pid, grace_ms, "child ignores SIGTERM: killing it"
-            );
+            warn!(child = self.spec.name, pid, grace_ms, "child ignores SIGTERM: killing it");
             let _ = killpg(group, Signal::SIGKILL);
             let _ = process.wait().await;
         }

@@ -1,29 +1,24 @@
-//! Finding a program as a shell would, and in the places a service's short `PATH` leaves out.
+//! Finding a program as a shell would.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Directories that are searched after those of `PATH`.
-const USUAL_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/usr/local/sbin", "/usr/sbin"];
+/// Where programs are looked for when the environment has no `PATH`.
+const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
-/// The executable file that `program` names: itself if it has a slash, else the first hit in `path` and the usual places.
+/// The executable file that `program` names: itself if it has a slash, else the first hit in `path`.
 pub(super) fn find(program: &Path, path: Option<&OsStr>) -> Option<PathBuf> {
     if program.components().count() > 1 {
         return is_executable(program).then(|| program.to_owned());
     }
-    let listed = path.map(|path| std::env::split_paths(path).collect::<Vec<_>>());
-    listed
-        .unwrap_or_default()
-        .into_iter()
-        .chain(USUAL_DIRS.map(PathBuf::from))
+    std::env::split_paths(path.unwrap_or(OsStr::new(PATH_DEFAULT)))
         .map(|dir| dir.join(program))
         .find(|file| is_executable(file))
 }
 
 fn is_executable(file: &Path) -> bool {
-    file.metadata()
-        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
 #[cfg(test)]
@@ -45,14 +40,12 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_path_goes_first() {
+    fn the_operators_path_is_the_only_one() {
         let dir = tempfile::tempdir().unwrap();
         let own = dir.path().join("sh");
         std::fs::write(&own, "").unwrap();
         std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(
-            find(Path::new("sh"), Some(dir.path().as_os_str())),
-            Some(own)
-        );
+        assert_eq!(find(Path::new("sh"), Some(dir.path().as_os_str())), Some(own));
+        assert_eq!(find(Path::new("ls"), Some(dir.path().as_os_str())), None);
     }
 }

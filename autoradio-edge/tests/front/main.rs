@@ -36,26 +36,13 @@ fn ffmpeg_in_both_its_forms_is_heard_by_curl() {
     let rig = Rig::start();
     for legacy in ["0", "1"] {
         let mut ffmpeg = rig.ffmpeg(&[PASSWORD, "-legacy_icecast", legacy]);
-        rig.wait_for("ffmpeg streams", |mount| {
-            mount.source_connected && mount.bytes_in > 0
-        });
+        rig.wait_for("ffmpeg streams", |mount| mount.source_connected && mount.bytes_in > 0);
         let url = rig.url("/live.mp3");
         let curl = Process::spawn(Command::new("curl").args(["-sS", "-m", "3", &url]));
         let (audio, _) = curl.output();
-        assert!(
-            audio.len() > 16_000,
-            "legacy {legacy}: {} bytes",
-            audio.len()
-        );
-        let borders = audio
-            .windows(2)
-            .filter(|w| w[0] == 0xff && w[1] & 0xe0 == 0xe0)
-            .count();
-        assert!(
-            borders > 10,
-            "legacy {legacy}: no MPEG frames in {} bytes",
-            audio.len()
-        );
+        assert!(audio.len() > 16_000, "legacy {legacy}: {} bytes", audio.len());
+        let borders = audio.windows(2).filter(|w| w[0] == 0xff && w[1] & 0xe0 == 0xe0).count();
+        assert!(borders > 10, "legacy {legacy}: no MPEG frames in {} bytes", audio.len());
         ffmpeg.kill();
         rig.wait_for("ffmpeg has left", |mount| !mount.source_connected);
     }
@@ -80,10 +67,7 @@ fn a_listener_gets_icecasts_own_head_and_titles() {
     source.write(&vec![0; 40_000]);
     let stream = listener.read_exactly(33_000);
     let text = String::from_utf8_lossy(&stream);
-    assert!(
-        text.contains("StreamTitle='A b';"),
-        "no title in the stream"
-    );
+    assert!(text.contains("StreamTitle='A b';"), "no title in the stream");
 }
 
 #[test]
@@ -101,16 +85,10 @@ fn chunks_of_a_source_do_not_reach_its_listeners() {
         source.write(piece);
         source.write(b"\r\n");
     }
-    assert!(
-        listener.read_exactly(audio.len()) == audio,
-        "the audio was changed"
-    );
+    assert!(listener.read_exactly(audio.len()) == audio, "the audio was changed");
     source.write(b"0\r\n\r\n");
     let answer = source.read_all();
-    assert!(
-        answer.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"), "{answer}");
 }
 
 #[test]
@@ -122,15 +100,11 @@ fn sources_are_refused_before_they_are_told_to_continue() {
         ("wrong password", "/live.mp3", wrong, "HTTP/1.1 401 "),
         ("no such mount", "/no.mp3", AUTHORIZATION, "HTTP/1.1 404 "),
     ] {
-        let mut client = rig.send(format!(
-            "PUT {target} HTTP/1.1\r\n{authorization}Expect: 100-continue\r\n\r\n"
-        ));
+        let mut client = rig
+            .send(format!("PUT {target} HTTP/1.1\r\n{authorization}Expect: 100-continue\r\n\r\n"));
         let answer = client.read_all();
         assert!(answer.starts_with(want), "{why}: {answer}");
-        assert!(
-            !answer.contains("\r\nAllow:") && !answer.contains("\r\nUpgrade:"),
-            "{answer}"
-        );
+        assert!(!answer.contains("\r\nAllow:") && !answer.contains("\r\nUpgrade:"), "{answer}");
     }
     let (_, said) = rig.ffmpeg(&["wrong"]).output();
     assert!(said.contains("401"), "{said}");
@@ -145,14 +119,8 @@ fn libshouts_probes_are_answered_and_never_counted() {
             "OPTIONS * HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/1.1\r\n\r\n",
             "HTTP/1.1 200 ",
         ),
-        (
-            "GET /admin/!POKE HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 400 ",
-        ),
-        (
-            "SOURCE /live.mp3 HTTP/1.0\r\nContent-Length: 0\r\n\r\n",
-            "HTTP/1.0 401 ",
-        ),
+        ("GET /admin/!POKE HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 400 "),
+        ("SOURCE /live.mp3 HTTP/1.0\r\nContent-Length: 0\r\n\r\n", "HTTP/1.0 401 "),
     ] {
         let answer = rig.send(request).read_all();
         assert!(answer.starts_with(want), "{request}: {answer}");
@@ -179,9 +147,7 @@ fn a_question_about_the_password_does_not_end_a_live_source() {
     let rig = Rig::start();
     let mut source = rig.source("/live.mp3");
     let answer = rig
-        .send(format!(
-            "PUT /live.mp3 HTTP/1.1\r\n{AUTHORIZATION}Content-Length: 0\r\n\r\n"
-        ))
+        .send(format!("PUT /live.mp3 HTTP/1.1\r\n{AUTHORIZATION}Content-Length: 0\r\n\r\n"))
         .read_all();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let (mut listener, _) = listen(&rig, "");
@@ -216,9 +182,7 @@ fn a_source_is_closed_when_its_mount_changes_hands_password_or_existence() {
     let (mut listener, _) = listen(&rig, "");
     assert_heard(&mut source, &mut listener, b's');
     let node = rig.snapshot.masters[&path].node.clone();
-    rig.snapshot
-        .masters
-        .insert(path.clone(), Master { node, epoch: 2 });
+    rig.snapshot.masters.insert(path.clone(), Master { node, epoch: 2 });
     rig.place();
     source.wait_closed();
 
@@ -275,48 +239,16 @@ fn short_requests_have_short_answers() {
     let huge = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(20_000));
     let url = format!("http://radio.test:{}/live.mp3", rig.port);
     for (request, status, part) in [
-        (
-            "GET /live.mp3 HTTP/1.1\r\n\r\n",
-            "HTTP/1.1 404 ",
-            "no source",
-        ),
+        ("GET /live.mp3 HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ", "no source"),
         ("HEAD /live.mp3 HTTP/1.1\r\n\r\n", "HTTP/1.1 404 ", ""),
-        (
-            "GET /no.mp3 HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 404 ",
-            "nothing here",
-        ),
+        ("GET /no.mp3 HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 404 ", "nothing here"),
         ("GET / HTTP/1.0\r\n\r\n", "HTTP/1.0 200 ", "A &amp; B"),
-        (
-            "GET / HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 200 ",
-            "connection: close",
-        ),
-        (
-            "GET /live.mp3.m3u HTTP/1.0\r\n\r\n",
-            "HTTP/1.0 200 ",
-            url.as_str(),
-        ),
-        (
-            "GET http://h/live.mp3.pls HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 200 ",
-            "audio/x-scpls",
-        ),
-        (
-            "GET /live.mp3.xspf HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 200 ",
-            "application/xspf+xml",
-        ),
-        (
-            "OPTIONS /live.mp3 HTTP/1.1\r\n\r\n",
-            "HTTP/1.1 204 ",
-            "Access-Control-Allow-Origin: *",
-        ),
-        (
-            "DELETE / HTTP/1.1\r\nHost: h\r\n\r\n",
-            "HTTP/1.1 405 ",
-            "DELETE",
-        ),
+        ("GET / HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 ", "connection: close"),
+        ("GET /live.mp3.m3u HTTP/1.0\r\n\r\n", "HTTP/1.0 200 ", url.as_str()),
+        ("GET http://h/live.mp3.pls HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 ", "audio/x-scpls"),
+        ("GET /live.mp3.xspf HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 ", "application/xspf+xml"),
+        ("OPTIONS /live.mp3 HTTP/1.1\r\n\r\n", "HTTP/1.1 204 ", "Access-Control-Allow-Origin: *"),
+        ("DELETE / HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 405 ", "DELETE"),
         ("hackme\r\n", "HTTP/1.0 400 ", "malformed"),
         (&huge, "HTTP/1.0 431 ", "larger than 16384 bytes"),
     ] {
@@ -335,10 +267,7 @@ fn head_of_a_live_mount_tells_its_type_and_opens_no_stream() {
     source.read_head();
     let answer = rig.send("HEAD /two.mp3 HTTP/1.1\r\n\r\n").read_all();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-    assert!(
-        answer.contains("\r\nContent-Type: application/ogg\r\n"),
-        "{answer}"
-    );
+    assert!(answer.contains("\r\nContent-Type: application/ogg\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     assert_eq!(rig.stats.view().bytes_out, 0);
 }

@@ -94,9 +94,7 @@ impl Rig {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
         let mut stream = TcpStream::connect(address).expect("the front accepts");
         stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
-        stream
-            .write_all(request.as_ref())
-            .expect("the request is taken");
+        stream.write_all(request.as_ref()).expect("the request is taken");
         Client { stream }
     }
 
@@ -118,15 +116,7 @@ impl Rig {
         let target = format!("127.0.0.1:{}/live.mp3", self.port);
         let mut command = Command::new("ffmpeg");
         command
-            .args([
-                "-hide_banner",
-                "-nostdin",
-                "-re",
-                "-f",
-                "lavfi",
-                "-i",
-                "sine=frequency=440",
-            ])
+            .args(["-hide_banner", "-nostdin", "-re", "-f", "lavfi", "-i", "sine=frequency=440"])
             .args([
                 "-c:a",
                 "libmp3lame",
@@ -169,14 +159,9 @@ fn snapshot(icecast_port: u16) -> Snapshot {
     snapshot.nodes.insert(node_name(), Arc::new(node));
     for path in ["/live.mp3", "/two.mp3"] {
         let record = mount_record(path, PASSWORD);
-        let master = Master {
-            node: node_name(),
-            epoch: 1,
-        };
+        let master = Master { node: node_name(), epoch: 1 };
         snapshot.masters.insert(record.path.clone(), master);
-        snapshot
-            .mounts
-            .insert(record.path.clone(), Arc::new(record));
+        snapshot.mounts.insert(record.path.clone(), Arc::new(record));
     }
     snapshot
 }
@@ -220,18 +205,14 @@ impl Client {
 
     pub(crate) fn read_exactly(&mut self, bytes: usize) -> Vec<u8> {
         let mut read = vec![0; bytes];
-        self.stream
-            .read_exact(&mut read)
-            .expect("more bytes in time");
+        self.stream.read_exact(&mut read).expect("more bytes in time");
         read
     }
 
     /// Everything until the front closes.
     pub(crate) fn read_all(&mut self) -> String {
         let mut read = Vec::new();
-        self.stream
-            .read_to_end(&mut read)
-            .expect("a clean close in time");
+        self.stream.read_to_end(&mut read).expect("a clean close in time");
         String::from_utf8_lossy(&read).into_owned()
     }
 
@@ -255,11 +236,8 @@ pub(crate) struct Process(Child);
 
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let child = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
     }
 
@@ -272,16 +250,8 @@ impl Process {
     pub(crate) fn output(mut self) -> (Vec<u8>, String) {
         wait_until("a child ends", || matches!(self.0.try_wait(), Ok(Some(_))));
         let (mut out, mut err) = (Vec::new(), String::new());
-        let _ = self
-            .0
-            .stdout
-            .take()
-            .map(|mut pipe| pipe.read_to_end(&mut out));
-        let _ = self
-            .0
-            .stderr
-            .take()
-            .map(|mut pipe| pipe.read_to_string(&mut err));
+        let _ = self.0.stdout.take().map(|mut pipe| pipe.read_to_end(&mut out));
+        let _ = self.0.stderr.take().map(|mut pipe| pipe.read_to_string(&mut err));
         (out, err)
     }
 }
@@ -307,11 +277,8 @@ impl Icecast {
             .expect("a free port")
             .port();
         let config = directory.path().join("icecast.xml");
-        std::fs::write(
-            &config,
-            icecast_xml(port, &directory.path().display().to_string()),
-        )
-        .expect("the configuration is written");
+        std::fs::write(&config, icecast_xml(port, &directory.path().display().to_string()))
+            .expect("the configuration is written");
         let mut command = Command::new("icecast2");
         command.arg("-c").arg(&config);
         // Icecast refuses to run as root.
@@ -325,14 +292,8 @@ impl Icecast {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
         let process = Process::spawn(&mut command);
-        wait_until("Icecast listens", || {
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
-        });
-        Self {
-            port,
-            process,
-            _directory: directory,
-        }
+        wait_until("Icecast listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+        Self { port, process, _directory: directory }
     }
 
     pub(crate) fn kill(&mut self) {

@@ -78,11 +78,7 @@ impl Etcd {
             program: "etcd".into(),
         };
         let child = managed.start(PATIENCE).await.unwrap();
-        Self {
-            managed,
-            child,
-            dir,
-        }
+        Self { managed, child, dir }
     }
 
     pub(crate) fn endpoints(&self) -> Vec<String> {
@@ -103,11 +99,7 @@ impl Etcd {
             timeout: Duration::from_secs(2),
         };
         let (handle, task) = join(settings, cancel.clone()).await.unwrap();
-        Joined {
-            handle,
-            task,
-            cancel,
-        }
+        Joined { handle, task, cancel }
     }
 
     /// Runs `etcdctl` against this etcd; what it printed.

@@ -31,23 +31,12 @@ pub(super) struct Audio {
 impl Report {
     /// For people.
     pub(super) fn table(&self) -> String {
-        let Self {
-            nodes,
-            dns,
-            audio,
-            xdp_mode,
-        } = self;
+        let Self { nodes, dns, audio, xdp_mode } = self;
         let rows = [
             ("nodes", nodes.to_string()),
-            (
-                "DNS answers",
-                format!("{}, {} by the kernel", dns.answers, dns.kernel_answers),
-            ),
+            ("DNS answers", format!("{}, {} by the kernel", dns.answers, dns.kernel_answers)),
             ("XDP mode", xdp_mode.clone()),
-            (
-                "listener heard",
-                format!("{} bytes of {}", audio.bytes, audio.codec),
-            ),
+            ("listener heard", format!("{} bytes of {}", audio.bytes, audio.codec)),
             ("that is", format!("{:.1} seconds", audio.seconds)),
         ];
         let rows = rows.map(|(what, value)| format!("{what:<16}{value}"));
@@ -56,31 +45,19 @@ impl Report {
 
     /// An error that names everything which is not as promised.
     pub(super) fn check(&self) -> Result<()> {
-        let Self {
-            dns,
-            audio,
-            xdp_mode,
-            ..
-        } = self;
+        let Self { dns, audio, xdp_mode, .. } = self;
         let wrong: Vec<String> = [
             (dns.kernel_answers < 1).then(|| "the kernel answered no query".to_owned()),
             (audio.codec != "mp3").then(|| format!("what came is {:?}, not mp3", audio.codec)),
             (audio.seconds < SECONDS_MIN).then(|| {
-                format!(
-                    "only {:.1} of {SECONDS_MIN} seconds of audio came",
-                    audio.seconds
-                )
+                format!("only {:.1} of {SECONDS_MIN} seconds of audio came", audio.seconds)
             }),
             (xdp_mode != "native").then(|| format!("XDP runs in mode {xdp_mode:?}, not native")),
         ]
         .into_iter()
         .flatten()
         .collect();
-        if wrong.is_empty() {
-            Ok(())
-        } else {
-            bail!("{}", wrong.join("; "))
-        }
+        if wrong.is_empty() { Ok(()) } else { bail!("{}", wrong.join("; ")) }
     }
 }
 
@@ -91,15 +68,8 @@ mod tests {
     fn good() -> Report {
         Report {
             nodes: 1,
-            dns: Dns {
-                answers: 3,
-                kernel_answers: 2,
-            },
-            audio: Audio {
-                bytes: 160_000,
-                codec: "mp3".to_owned(),
-                seconds: 10.5,
-            },
+            dns: Dns { answers: 3, kernel_answers: 2 },
+            audio: Audio { bytes: 160_000, codec: "mp3".to_owned(), seconds: 10.5 },
             xdp_mode: "native".to_owned(),
         }
     }
@@ -118,9 +88,6 @@ mod tests {
         silent.audio.codec.clear();
         silent.dns.kernel_answers = 0;
         let text = silent.check().unwrap_err().to_string();
-        assert!(
-            text.contains("kernel answered no") && text.contains("not mp3"),
-            "{text}"
-        );
+        assert!(text.contains("kernel answered no") && text.contains("not mp3"), "{text}");
     }
 }

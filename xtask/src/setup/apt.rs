@@ -17,10 +17,7 @@ const MARK: &str = "autoradio: cargo xtask setup";
 /// Installs the packages; each service that comes with one stays off.
 pub(super) fn install(needs: &[&Need]) -> Result<()> {
     for need in needs {
-        output::note(&format!(
-            "setup: installing {} ({})",
-            need.package, need.why
-        ));
+        output::note(&format!("setup: installing {} ({})", need.package, need.why));
     }
     // A list that cannot be fetched may still be fresh enough, and apt says it best if it is not.
     if let Err(error) = process::step("setup: apt-get update", "apt-update", apt(&["update"])?) {
@@ -43,11 +40,7 @@ pub(super) fn install(needs: &[&Need]) -> Result<()> {
 }
 
 fn refuse_unknown(needs: &[&Need]) -> Result<()> {
-    let unknown: Vec<_> = needs
-        .iter()
-        .map(|need| need.package)
-        .filter(|p| !is_known(p))
-        .collect();
+    let unknown: Vec<_> = needs.iter().map(|need| need.package).filter(|p| !is_known(p)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
@@ -82,11 +75,7 @@ fn switch_off(service: &str) -> Result<()> {
     } else {
         as_root("update-rc.d", &[service, "disable"])?
     };
-    process::step(
-        &format!("setup: switching {service} off"),
-        "switch-off",
-        command,
-    )
+    process::step(&format!("setup: switching {service} off"), "switch-off", command)
 }
 
 fn as_root(program: &str, args: &[&str]) -> Result<Command> {
@@ -141,12 +130,8 @@ mod tests {
 
     #[test]
     fn a_package_without_candidate_is_unknown() {
-        assert!(has_candidate(
-            "etcd-server:\n  Installed: (none)\n  Candidate: 3.4.23-4"
-        ));
-        assert!(!has_candidate(
-            "rustc-web:\n  Installed: (none)\n  Candidate: (none)"
-        ));
+        assert!(has_candidate("etcd-server:\n  Installed: (none)\n  Candidate: 3.4.23-4"));
+        assert!(!has_candidate("rustc-web:\n  Installed: (none)\n  Candidate: (none)"));
         assert!(!has_candidate(""));
     }
 }

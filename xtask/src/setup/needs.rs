@@ -46,41 +46,21 @@ pub(super) struct Need {
 
 const fn always(package: &'static str, program: &'static str, why: &'static str) -> Need {
     let proof = Proof::Program(program);
-    Need {
-        package,
-        proof,
-        why,
-        group: Group::Always,
-        service: None,
-    }
+    Need { package, proof, why, group: Group::Always, service: None }
 }
 
 const fn service(package: &'static str, program: &'static str, name: &'static str) -> Need {
     let service = Some(name);
-    Need {
-        service,
-        ..always(package, program, "a service that every node runs")
-    }
+    Need { service, ..always(package, program, "a service that every node runs") }
 }
 
 const fn file(group: Group, package: &'static str, path: &'static str, why: &'static str) -> Need {
-    Need {
-        package,
-        proof: Proof::File(path),
-        why,
-        group,
-        service: None,
-    }
+    Need { package, proof: Proof::File(path), why, group, service: None }
 }
 
 /// The programs themselves prove nothing: Debian's older compiler has the same names.
 const fn compiler(package: &'static str, list: &'static str) -> Need {
-    file(
-        Group::Compiler,
-        package,
-        list,
-        "a compiler for the kernel programs",
-    )
+    file(Group::Compiler, package, list, "a compiler for the kernel programs")
 }
 
 use Group::{Always, Linker};
@@ -89,16 +69,8 @@ use Group::{Always, Linker};
 pub(super) const NEEDS: [Need; 22] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
-    always(
-        "etcd-client",
-        "etcdctl",
-        "looking into the cluster's records",
-    ),
-    always(
-        "ffmpeg",
-        "ffmpeg",
-        "sources and the judge of what listeners hear",
-    ),
+    always("etcd-client", "etcdctl", "looking into the cluster's records"),
+    always("ffmpeg", "ffmpeg", "sources and the judge of what listeners hear"),
     always("bind9-dnsutils", "dig", "DNS queries as a user sends them"),
     always("knot-dnsutils", "kdig", "DNS queries with every option"),
     always("iproute2", "ip", "the lab's namespaces"),
@@ -106,11 +78,7 @@ pub(super) const NEEDS: [Need; 22] = [
     always("iputils-ping", "ping", "the lab's own tests"),
     always("curl", "curl", "listeners and status"),
     always("procps", "ps", "looking at processes in the lab"),
-    always(
-        "protobuf-compiler",
-        "protoc",
-        "etcd's protocol in the daemon",
-    ),
+    always("protobuf-compiler", "protoc", "etcd's protocol in the daemon"),
     file(
         Always,
         "libprotobuf-dev",
@@ -120,38 +88,10 @@ pub(super) const NEEDS: [Need; 22] = [
     compiler("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
     compiler("cargo-web", "/var/lib/dpkg/info/cargo-web.list"),
     compiler("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
-    Need {
-        group: Linker,
-        ..always("g++", "g++", "building bpf-linker")
-    },
-    file(
-        Linker,
-        "llvm-22-dev",
-        "/usr/lib/llvm-22/include/llvm/IR",
-        "building bpf-linker",
-    ),
-    file(
-        Linker,
-        "libpolly-22-dev",
-        "/usr/lib/llvm-22/include/polly",
-        "building bpf-linker",
-    ),
-    file(
-        Linker,
-        "zlib1g-dev",
-        "/usr/include/zlib.h",
-        "building bpf-linker",
-    ),
-    file(
-        Linker,
-        "libzstd-dev",
-        "/usr/include/zstd.h",
-        "building bpf-linker",
-    ),
-    file(
-        Linker,
-        "libxml2-dev",
-        "/usr/include/libxml2",
-        "building bpf-linker",
-    ),
+    Need { group: Linker, ..always("g++", "g++", "building bpf-linker") },
+    file(Linker, "llvm-22-dev", "/usr/lib/llvm-22/include/llvm/IR", "building bpf-linker"),
+    file(Linker, "libpolly-22-dev", "/usr/lib/llvm-22/include/polly", "building bpf-linker"),
+    file(Linker, "zlib1g-dev", "/usr/include/zlib.h", "building bpf-linker"),
+    file(Linker, "libzstd-dev", "/usr/include/zstd.h", "building bpf-linker"),
+    file(Linker, "libxml2-dev", "/usr/include/libxml2", "building bpf-linker"),
 ];

@@ -49,12 +49,7 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            passed,
-            failed,
-            ignored,
-            ..
-        } = self;
+        let Self { passed, failed, ignored, .. } = self;
         write!(out, "{passed} passed, {failed} failed, {ignored} ignored")
     }
 }

@@ -20,9 +20,7 @@ pub(super) fn invariants_name_their_checks(tree: &[Source]) -> Vec<Finding> {
         !quoted(text).any(|name| is_function(tree, name) || is_lint(tree, name))
     });
     let message = "this invariant names no test or check that exists in the tree";
-    unheld
-        .map(|(line, _)| document.finding(*line, message))
-        .collect()
+    unheld.map(|(line, _)| document.finding(*line, message)).collect()
 }
 
 /// A newcomer finds the two commands in the README.
@@ -30,21 +28,13 @@ pub(super) fn readme_has_the_two_commands(tree: &[Source]) -> Vec<Finding> {
     let Some(readme) = tree.iter().find(|file| file.path == README) else {
         return vec![missing(README)];
     };
-    let absent = COMMANDS
-        .iter()
-        .filter(|command| !readme.text.contains(**command));
-    absent
-        .map(|command| readme.finding(1, format!("`{command}` is not shown")))
-        .collect()
+    let absent = COMMANDS.iter().filter(|command| !readme.text.contains(**command));
+    absent.map(|command| readme.finding(1, format!("`{command}` is not shown"))).collect()
 }
 
 fn missing(path: &str) -> Finding {
     let message = "there is no such file".to_owned();
-    Finding {
-        path: path.to_owned(),
-        line: 1,
-        message,
-    }
+    Finding { path: path.to_owned(), line: 1, message }
 }
 
 /// The numbered items, with the line they begin in, of sections whose heading has "invariant".
@@ -67,8 +57,7 @@ fn invariants(document: &Source) -> Vec<(usize, String)> {
 }
 
 fn is_numbered(line: &str) -> bool {
-    line.split_once(". ")
-        .is_some_and(|(number, _)| number.parse::<u32>().is_ok())
+    line.split_once(". ").is_some_and(|(number, _)| number.parse::<u32>().is_ok())
 }
 
 /// What stands between backticks.
@@ -77,11 +66,7 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 fn is_function(tree: &[Source], name: &str) -> bool {
-    let name = name
-        .rsplit("::")
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches("()");
+    let name = name.rsplit("::").next().unwrap_or_default().trim_end_matches("()");
     // A name of one word, such as `run`, is everywhere and holds nothing.
     let sentence = name.contains('_') && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     let heads = [format!("fn {name}("), format!("fn {name}<")];
@@ -104,14 +89,8 @@ mod tests {
     fn tree(architecture: &str) -> Vec<Source> {
         vec![
             Source::new(ARCHITECTURE, architecture),
-            Source::new(
-                "a/src/lib.rs",
-                "#[test]\nfn a_lost_etcd_changes_nothing() {}\n",
-            ),
-            Source::new(
-                "Cargo.toml",
-                "[workspace.lints.clippy]\nunwrap_used = \"deny\"\n",
-            ),
+            Source::new("a/src/lib.rs", "#[test]\nfn a_lost_etcd_changes_nothing() {}\n"),
+            Source::new("Cargo.toml", "[workspace.lints.clippy]\nunwrap_used = \"deny\"\n"),
         ]
     }
 

@@ -18,14 +18,8 @@ pub(super) const RULES: [fn(&Source) -> Vec<Finding>; 7] = [
 const LINES_MAX: usize = 400;
 
 /// Files that touch the world are named after what they touch.
-const MEDIA: [&str; 6] = [
-    "etcd.rs",
-    "socket.rs",
-    "kernel.rs",
-    "process.rs",
-    "clock.rs",
-    "daemon.rs",
-];
+const MEDIA: [&str; 6] =
+    ["etcd.rs", "socket.rs", "kernel.rs", "process.rs", "clock.rs", "daemon.rs"];
 
 const SINKS: [&str; 5] = ["dns", "dataplane", "http", "stream", "icecast"];
 
@@ -39,21 +33,12 @@ fn files_are_short(file: &Source) -> Vec<Finding> {
 }
 
 fn nothing_is_left_undone(file: &Source) -> Vec<Finding> {
-    let words = [
-        concat!("TO", "DO"),
-        concat!("FIX", "ME"),
-        concat!("dbg", "!("),
-        concat!("todo", "!("),
-    ];
-    if !["rs", "toml", "sh"]
-        .iter()
-        .any(|extension| file.has_extension(extension))
-    {
+    let words =
+        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("dbg", "!("), concat!("todo", "!(")];
+    if !["rs", "toml", "sh"].iter().any(|extension| file.has_extension(extension)) {
         return Vec::new();
     }
-    find(file, file.lines(), &words, |word| {
-        format!("{word} does not belong in the tree")
-    })
+    find(file, file.lines(), &words, |word| format!("{word} does not belong in the tree"))
 }
 
 /// Invariant: only the crates shared with the kernel may be otherwise.
@@ -64,12 +49,8 @@ fn userspace_is_safe(file: &Source) -> Vec<Finding> {
     }
     let keyword = concat!("un", "safe");
     let words = [" {", " fn ", " impl ", " extern ", "("].map(|next| format!("{keyword}{next}"));
-    let code = file
-        .lines()
-        .filter(|(_, line)| !line.trim_start().starts_with("//"));
-    find(file, code, &words, |_| {
-        format!("userspace has no {keyword} code")
-    })
+    let code = file.lines().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    find(file, code, &words, |_| format!("userspace has no {keyword} code"))
 }
 
 /// Invariant: pure rooms import no sockets, no aya, no etcd client, no clock.
@@ -95,10 +76,7 @@ fn pure_rooms_touch_nothing(file: &Source) -> Vec<Finding> {
     ];
     words.extend(placement.then_some("clock::"));
     find(file, file.code_before_tests(), &words, |word| {
-        format!(
-            "{word} in a pure file: what touches the world is in one of {}",
-            MEDIA.join(", ")
-        )
+        format!("{word} in a pure file: what touches the world is in one of {}", MEDIA.join(", "))
     })
 }
 
@@ -112,12 +90,9 @@ fn sinks_never_read_etcd(file: &Source) -> Vec<Finding> {
     if !SINKS.contains(&room) {
         return Vec::new();
     }
-    find(
-        file,
-        file.code_before_tests(),
-        &["etcd_client", "cluster::etcd"],
-        |_| format!("{room} is a sink: it reads snapshots and placements, never etcd"),
-    )
+    find(file, file.code_before_tests(), &["etcd_client", "cluster::etcd"], |_| {
+        format!("{room} is a sink: it reads snapshots and placements, never etcd")
+    })
 }
 
 fn ignored_tests_say_why(file: &Source) -> Vec<Finding> {
@@ -125,9 +100,7 @@ fn ignored_tests_say_why(file: &Source) -> Vec<Finding> {
         return Vec::new();
     }
     let bare = [concat!("#[ign", "ore]"), concat!("#[ign", "ore = \"\"]")];
-    find(file, file.lines(), &bare, |_| {
-        "an ignored test says why, and how to run it".to_owned()
-    })
+    find(file, file.lines(), &bare, |_| "an ignored test says why, and how to run it".to_owned())
 }
 
 fn no_machine_paths(file: &Source) -> Vec<Finding> {
@@ -145,9 +118,7 @@ fn no_machine_paths(file: &Source) -> Vec<Finding> {
         })
     };
     let hit = |line: &str| paths.iter().find(|path| absolute(line, path));
-    let hits = file
-        .lines()
-        .filter_map(|(number, line)| Some((number, hit(line)?)));
+    let hits = file.lines().filter_map(|(number, line)| Some((number, hit(line)?)));
     hits.map(|(number, path)| file.finding(number, format!("{path}… is a path of one machine")))
         .collect()
 }
@@ -158,15 +129,9 @@ fn find<'a, W: AsRef<str>>(
     words: &[W],
     message: impl Fn(&str) -> String,
 ) -> Vec<Finding> {
-    let word_in = |line: &str| {
-        words
-            .iter()
-            .map(AsRef::as_ref)
-            .find(|word| line.contains(*word))
-    };
+    let word_in = |line: &str| words.iter().map(AsRef::as_ref).find(|word| line.contains(*word));
     let hits = lines.filter_map(|(number, line)| Some((number, word_in(line)?)));
-    hits.map(|(number, word)| file.finding(number, message(word)))
-        .collect()
+    hits.map(|(number, word)| file.finding(number, message(word))).collect()
 }
 
 #[cfg(test)]
@@ -176,10 +141,7 @@ mod tests {
     const ROOM: &str = "autoradio-edge/src/http/head.rs";
 
     fn lines(rule: fn(&Source) -> Vec<Finding>, path: &str, text: &str) -> Vec<usize> {
-        rule(&Source::new(path, text))
-            .iter()
-            .map(|finding| finding.line)
-            .collect()
+        rule(&Source::new(path, text)).iter().map(|finding| finding.line).collect()
     }
 
     #[test]
@@ -193,22 +155,13 @@ mod tests {
 
     #[test]
     fn work_left_undone_is_found() {
-        let text = format!(
-            "good\n// {}: later\n{}x)",
-            concat!("TO", "DO"),
-            concat!("dbg", "!(")
-        );
+        let text = format!("good\n// {}: later\n{}x)", concat!("TO", "DO"), concat!("dbg", "!("));
         assert_eq!(lines(nothing_is_left_undone, ROOM, &text), [2, 3]);
     }
 
     #[test]
     fn unsafe_userspace_is_found_and_the_shared_crate_is_free() {
-        let text = concat!(
-            "// un",
-            "safe { } in words\nun",
-            "safe { f() }\nun",
-            "safe_name"
-        );
+        let text = concat!("// un", "safe { } in words\nun", "safe { f() }\nun", "safe_name");
         assert_eq!(lines(userspace_is_safe, ROOM, text), [2]);
         assert!(lines(userspace_is_safe, "autoradio-common/src/lib.rs", text).is_empty());
     }
@@ -220,34 +173,15 @@ mod tests {
         let medium = "autoradio-edge/src/http/socket.rs";
         assert!(lines(pure_rooms_touch_nothing, medium, text).is_empty());
         let placement = "autoradio-edge/src/placement/clock.rs";
-        assert_eq!(
-            lines(
-                pure_rooms_touch_nothing,
-                placement,
-                "use crate::clock::now;"
-            ),
-            [1]
-        );
+        assert_eq!(lines(pure_rooms_touch_nothing, placement, "use crate::clock::now;"), [1]);
     }
 
     #[test]
     fn a_sink_that_reads_etcd_is_found_even_where_it_touches_sockets() {
         let text = "use etcd_client::Client;";
-        assert_eq!(
-            lines(
-                sinks_never_read_etcd,
-                "autoradio-edge/src/dns/socket.rs",
-                text
-            ),
-            [1]
-        );
+        assert_eq!(lines(sinks_never_read_etcd, "autoradio-edge/src/dns/socket.rs", text), [1]);
         assert!(
-            lines(
-                sinks_never_read_etcd,
-                "autoradio-edge/src/cluster/etcd.rs",
-                text
-            )
-            .is_empty()
+            lines(sinks_never_read_etcd, "autoradio-edge/src/cluster/etcd.rs", text).is_empty()
         );
     }
 
@@ -259,13 +193,8 @@ mod tests {
 
     #[test]
     fn paths_of_one_machine_are_found() {
-        let text = concat!(
-            "see /ho",
-            "me/jo/x\nnet/wo",
-            "rk/\nhttp://host/wo",
-            "rk/\n`/ro",
-            "ot/x`"
-        );
+        let text =
+            concat!("see /ho", "me/jo/x\nnet/wo", "rk/\nhttp://host/wo", "rk/\n`/ro", "ot/x`");
         assert_eq!(lines(no_machine_paths, "README.md", text), [1, 4]);
     }
 }

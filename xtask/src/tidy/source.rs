@@ -34,10 +34,7 @@ impl fmt::Display for Finding {
 impl Source {
     #[cfg(test)]
     pub(super) fn new(path: &str, text: &str) -> Self {
-        Self {
-            path: path.to_owned(),
-            text: text.to_owned(),
-        }
+        Self { path: path.to_owned(), text: text.to_owned() }
     }
 
     pub(super) fn is_rust(&self) -> bool {
@@ -45,9 +42,7 @@ impl Source {
     }
 
     pub(super) fn has_extension(&self, extension: &str) -> bool {
-        Path::new(&self.path)
-            .extension()
-            .is_some_and(|found| found == extension)
+        Path::new(&self.path).extension().is_some_and(|found| found == extension)
     }
 
     /// The file's name without folders.
@@ -57,16 +52,12 @@ impl Source {
 
     /// Lines with their numbers, from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text
-            .lines()
-            .enumerate()
-            .map(|(index, line)| (index + 1, line))
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }
 
     /// The same up to the file's tests.
     pub(super) fn lines_before_tests(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.lines()
-            .take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
+        self.lines().take_while(|(_, line)| !line.starts_with("#[cfg(test)]"))
     }
 
     /// The same, without comments.
@@ -78,11 +69,7 @@ impl Source {
     }
 
     pub(super) fn finding(&self, line: usize, message: impl Into<String>) -> Finding {
-        Finding {
-            path: self.path.clone(),
-            line,
-            message: message.into(),
-        }
+        Finding { path: self.path.clone(), line, message: message.into() }
     }
 }
 

@@ -57,22 +57,14 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
         Command::CreateMount { path, settings } => {
             Checked::Create(mount(&path)?, lift(settings, Password::Generated)?)
         }
-        Command::EditMount {
-            path,
-            settings,
-            new_password,
-        } => {
+        Command::EditMount { path, settings, new_password } => {
             let path = mount(&path)?;
             if settings == MountArgs::default() && !new_password {
                 return Err(usage(
                     "nothing to change: give at least one option, see radioctl edit-mount --help",
                 ));
             }
-            let otherwise = if new_password {
-                Password::Generated
-            } else {
-                Password::Kept
-            };
+            let otherwise = if new_password { Password::Generated } else { Password::Kept };
             Checked::Edit(path, lift(settings, otherwise)?)
         }
         Command::ShowMount { path } => Checked::Show(mount(&path)?),
@@ -111,11 +103,7 @@ fn lift(typed: MountArgs, otherwise: Password) -> anyhow::Result<Settings> {
             "--source-username: give a name without a colon; HTTP's Basic scheme ends the name there",
         ));
     }
-    let password = if typed.password_stdin {
-        Password::Given(read_password()?)
-    } else {
-        otherwise
-    };
+    let password = if typed.password_stdin { Password::Given(read_password()?) } else { otherwise };
     Ok(Settings {
         source_username: typed.source_username,
         password,
@@ -127,15 +115,10 @@ fn lift(typed: MountArgs, otherwise: Password) -> anyhow::Result<Settings> {
 
 fn text_is_plain(option: &str, text: &str) -> anyhow::Result<()> {
     if text.len() > TEXT_BYTES_MAX {
-        return Err(usage(format!(
-            "{option}: {} bytes, limit {TEXT_BYTES_MAX}",
-            text.len()
-        )));
+        return Err(usage(format!("{option}: {} bytes, limit {TEXT_BYTES_MAX}", text.len())));
     }
     if text.chars().any(char::is_control) {
-        return Err(usage(format!(
-            "{option}: control characters are not allowed"
-        )));
+        return Err(usage(format!("{option}: control characters are not allowed")));
     }
     Ok(())
 }
@@ -161,10 +144,7 @@ fn confirm(path: &MountPath) -> anyhow::Result<()> {
         )));
     }
     let mut stderr = std::io::stderr();
-    write!(
-        stderr,
-        "Delete mount {path} and cut off its source and listeners? [y/N] "
-    )?;
+    write!(stderr, "Delete mount {path} and cut off its source and listeners? [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
@@ -185,34 +165,18 @@ mod tests {
         for (why, settings, want) in [
             (
                 "a colon ends the name in Basic",
-                MountArgs {
-                    source_username: Some("a:b".into()),
-                    ..args()
-                },
+                MountArgs { source_username: Some("a:b".into()), ..args() },
                 "colon",
             ),
             (
                 "an empty user name",
-                MountArgs {
-                    source_username: Some(String::new()),
-                    ..args()
-                },
+                MountArgs { source_username: Some(String::new()), ..args() },
                 "colon",
             ),
-            (
-                "a line break",
-                MountArgs {
-                    name: Some("a\nb".into()),
-                    ..args()
-                },
-                "--name: control",
-            ),
+            ("a line break", MountArgs { name: Some("a\nb".into()), ..args() }, "--name: control"),
             (
                 "too long",
-                MountArgs {
-                    description: Some("x".repeat(256)),
-                    ..args()
-                },
+                MountArgs { description: Some("x".repeat(256)), ..args() },
                 "256 bytes, limit 255",
             ),
         ] {
@@ -225,18 +189,9 @@ mod tests {
     fn an_edit_has_to_change_something() {
         let edit = |new_password| {
             let settings = MountArgs::default();
-            check(Command::EditMount {
-                path: "/a".into(),
-                settings,
-                new_password,
-            })
+            check(Command::EditMount { path: "/a".into(), settings, new_password })
         };
-        assert!(
-            edit(false)
-                .expect_err("nothing")
-                .to_string()
-                .contains("nothing to change")
-        );
+        assert!(edit(false).expect_err("nothing").to_string().contains("nothing to change"));
         let checked = edit(true).unwrap();
         assert!(
             matches!(checked, Checked::Edit(_, settings) if settings.password == Password::Generated)

@@ -24,9 +24,7 @@ const ETCD_TIMEOUT: Duration = Duration::from_secs(3);
 fn main() -> ExitCode {
     let typed = Radioctl::parse();
     let output = Output::new(typed.output);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = match runtime {
         Ok(runtime) => runtime.block_on(run(typed, &output)),
         Err(error) => Err(error.into()),

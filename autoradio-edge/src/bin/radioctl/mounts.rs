@@ -112,10 +112,7 @@ fn chosen(password: &Password) -> Result<Option<String>, ClusterError> {
 async fn snapshot(store: &Store, output: &Output) -> anyhow::Result<Snapshot> {
     let (snapshot, damaged) = store.snapshot().await.context("reading the cluster")?;
     for damaged in damaged {
-        output.warning(&format!(
-            "{} is damaged and left out: {}",
-            damaged.key, damaged.reason
-        ));
+        output.warning(&format!("{} is damaged and left out: {}", damaged.key, damaged.reason));
     }
     Ok(snapshot)
 }

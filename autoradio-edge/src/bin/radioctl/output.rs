@@ -32,9 +32,7 @@ impl Output {
         let front = Front::of(snapshot);
         let shown = |front: Option<&Front>| -> Vec<MountView> {
             let mounts = snapshot.mounts.values();
-            mounts
-                .map(|record| view(record, None, snapshot, front))
-                .collect()
+            mounts.map(|record| view(record, None, snapshot, front)).collect()
         };
         if self.format == Format::Json {
             return Self::json(&shown(front.as_ref()));
@@ -147,11 +145,7 @@ impl Output {
 
     fn paint(&self, text: &str, colour: AnsiColor) -> String {
         let style = colour.on_default().bold();
-        if self.colours {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_owned()
-        }
+        if self.colours { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 }
 
@@ -170,14 +164,8 @@ fn rows(mount: MountView) -> Vec<(&'static str, Option<String>)> {
         ("Source host", mount.source_host),
         ("Listen at", mount.listen_url),
         ("Playlist", mount.playlist_url),
-        (
-            "Max listeners",
-            mount.max_listeners.map(|max| format!("{max} per node")),
-        ),
-        (
-            "Master",
-            Some(mount.master.unwrap_or_else(|| "none".to_owned())),
-        ),
+        ("Max listeners", mount.max_listeners.map(|max| format!("{max} per node"))),
+        ("Master", Some(mount.master.unwrap_or_else(|| "none".to_owned()))),
         ("Epoch", mount.epoch.map(|epoch| epoch.to_string())),
     ]
 }

@@ -52,27 +52,17 @@ impl Front {
     /// What the first living node says, in name order.
     pub(crate) fn of(snapshot: &Snapshot) -> Option<Self> {
         let node = snapshot.nodes.values().next()?;
-        Some(Self {
-            domain: node.domain.clone(),
-            port: node.http_port,
-        })
+        Some(Self { domain: node.domain.clone(), port: node.http_port })
     }
 
     /// What stands in tables while no node lives.
     pub(crate) fn unknown() -> Self {
-        Self {
-            domain: DOMAIN_UNKNOWN.to_owned(),
-            port: 80,
-        }
+        Self { domain: DOMAIN_UNKNOWN.to_owned(), port: 80 }
     }
 
     /// `host` for the default port of HTTP, else `host:port`.
     fn authority(&self) -> String {
-        if self.port == 80 {
-            self.domain.clone()
-        } else {
-            format!("{}:{}", self.domain, self.port)
-        }
+        if self.port == 80 { self.domain.clone() } else { format!("{}:{}", self.domain, self.port) }
     }
 }
 
@@ -132,10 +122,7 @@ mod tests {
 
     #[test]
     fn addresses_are_written_so_that_they_can_be_pasted() {
-        let front = Front {
-            domain: "radio.test".into(),
-            port: 8080,
-        };
+        let front = Front { domain: "radio.test".into(), port: 8080 };
         let snapshot = Snapshot::default();
         let shown = view(&record(), Some("p@ss".into()), &snapshot, Some(&front));
         let url = "icecast://anna%20b:p%40ss@radio.test:8080/caf%C3%A9.ogg";

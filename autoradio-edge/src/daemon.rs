@@ -1,0 +1,332 @@
+//! The daemon: puts the rooms together, in the order data flows, and takes them apart again.
+//!
+//! The only module that knows all rooms. Never here: logic of any of them.
+
+mod follow;
+mod ports;
+mod status;
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use nix::net::if_::if_nametoindex;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::api::{ApiError, Sources};
+use crate::cluster::{
+    self, ClusterError, ClusterHandle, ClusterSettings, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+};
+use crate::config::Config;
+use crate::dataplane::{DataplaneError, Kernel, XdpChoice, XdpMode};
+use crate::dns::{DnsError, Responder, compile};
+use crate::http::{FrontError, FrontSettings, FrontStats};
+use crate::icecast::{self, Icecast, IcecastError, IcecastSettings};
+use crate::placement::{Placement, place};
+use crate::supervise::Child;
+use ports::Ports;
+use status::StatusSource;
+
+/// Longest time that etcd may take to start: a member with much history replays it first.
+const ETCD_START_MAX: Duration = Duration::from_secs(30);
+/// Longest time for one answer of etcd.
+const ETCD_ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Descriptors that a process needs beside those of its clients.
+const OWN_DESCRIPTORS: u64 = 128;
+
+/// Why the daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant says what its room says")]
+pub enum DaemonError {
+    #[error(transparent)]
+    Dns(#[from] DnsError),
+    #[error(transparent)]
+    Front(#[from] FrontError),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    #[error(transparent)]
+    Dataplane(#[from] DataplaneError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Icecast(#[from] IcecastError),
+    #[error("state directory {path}: {source}; --state-dir chooses another")]
+    StateDir { path: PathBuf, source: io::Error },
+    #[error("interface {interface} has no address; --address names this node's public one")]
+    NoAddress { interface: String },
+    #[error("signals cannot be received: {0}")]
+    Signals(#[source] io::Error),
+    #[error("metrics cannot be collected: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
+}
+
+/// The kernel program, shared by what publishes, what renews and what counts.
+type SharedKernel = Option<Arc<Mutex<Kernel>>>;
+
+/// Runs a node until SIGTERM or SIGINT.
+///
+/// Everything that others may have taken (ports, interface) is taken first, so that a node which cannot serve says so
+/// before it starts a child.
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    let stop = stop_on_signal()?;
+    let metrics = PrometheusBuilder::new().install_recorder()?;
+    check_interface(&config)?;
+    raise_descriptor_limit();
+    let state_dir = |source| DaemonError::StateDir { path: config.state_dir.clone(), source };
+    fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
+    let ports = Ports::bind(&config).await?;
+    let kernel = start_kernel(&config)?;
+    let etcd = managed_etcd(&config);
+    let Some(etcd) = stop.run_until_cancelled(etcd.start(ETCD_START_MAX)).await else {
+        return Ok(());
+    };
+    let node = Node::start(config, kernel, etcd?).await?;
+    let sources = Sources { status: Box::new(node.status_source().function()), metrics };
+    node.serve(ports, sources);
+    stop.cancelled().await;
+    info!("stopping");
+    node.stop().await;
+    info!("stopped");
+    Ok(())
+}
+
+/// Says which interface is missing, or has no address to serve at, before anything is opened.
+fn check_interface(config: &Config) -> Result<(), DaemonError> {
+    let Some(interface) = &config.interface else { return Ok(()) };
+    let exists = if_nametoindex(interface.as_str()).is_ok();
+    if !exists && (config.xdp != XdpChoice::Off || config.addresses.is_empty()) {
+        return Err(DataplaneError::NoInterface { interface: interface.clone() }.into());
+    }
+    if config.addresses.is_empty() {
+        return Err(DaemonError::NoAddress { interface: interface.clone() });
+    }
+    Ok(())
+}
+
+/// A token that fires at the first SIGTERM or SIGINT.
+fn stop_on_signal() -> Result<CancellationToken, DaemonError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+    let stop = CancellationToken::new();
+    let fire = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        fire.cancel();
+    });
+    Ok(stop)
+}
+
+/// Every listener is a descriptor: takes as many as this process, and so its children, may have.
+fn raise_descriptor_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| {
+        setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        Ok(hard)
+    });
+    match raised {
+        Ok(descriptors) => info!(descriptors, "file descriptors available"),
+        Err(error) => warn!(%error, "the limit of file descriptors could not be raised"),
+    }
+}
+
+/// Connections that one process can hold: a descriptor each, save for what it needs itself.
+fn clients_max() -> u32 {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
+    u32::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS)).unwrap_or(u32::MAX)
+}
+
+/// Loads and attaches the kernel program as the operator wants it; `auto` goes on without one where there is none.
+fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
+    let Some(interface) = config.interface.as_deref().filter(|_| config.xdp != XdpChoice::Off)
+    else {
+        info!("no kernel program: userspace answers all of DNS");
+        return Ok(None);
+    };
+    let attached = Kernel::load(&config.addresses).and_then(|mut kernel| {
+        let mode = kernel.attach(interface, config.xdp)?;
+        Ok((kernel, mode))
+    });
+    match attached {
+        Ok((kernel, mode)) => {
+            info!(interface, %mode, "the kernel program is attached");
+            Ok(Some(Arc::new(Mutex::new(kernel))))
+        }
+        Err(error @ DataplaneError::NoInterface { .. }) => Err(error),
+        Err(error) if config.xdp == XdpChoice::Auto => {
+            warn!(%error, "no kernel program: userspace answers all of DNS");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn managed_etcd(config: &Config) -> ManagedEtcd {
+    ManagedEtcd {
+        name: config.name.clone(),
+        state_dir: config.state_dir.clone(),
+        client_port: config.etcd_client_port,
+        peer_port: config.etcd_peer_port,
+        program: "etcd".into(),
+    }
+}
+
+fn icecast_settings(config: &Config) -> IcecastSettings {
+    let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
+    IcecastSettings::debian(state_dir, config.icecast_port, domain, clients_max())
+}
+
+fn node_record(config: &Config) -> NodeRecord {
+    NodeRecord {
+        schema: SCHEMA_VERSION,
+        name: config.name.clone(),
+        domain: config.domain.clone(),
+        addresses: config.addresses.clone(),
+        peer_address: config.peer_address,
+        http_port: config.http_ports[0],
+        icecast_port: config.icecast_port,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        unknown: serde_json::Map::new(),
+    }
+}
+
+/// A node whose children run and whose state follows the cluster.
+struct Node {
+    config: Config,
+    kernel: SharedKernel,
+    responder: Arc<Responder>,
+    stats: Arc<FrontStats>,
+    placements: watch::Receiver<Arc<Placement>>,
+    cluster: ClusterHandle,
+    icecast: Icecast,
+    etcd: Child,
+    serving: TaskTracker,
+    stop_serving: CancellationToken,
+    icecast_task: JoinHandle<()>,
+    stop_icecast: CancellationToken,
+    cluster_task: JoinHandle<()>,
+    stop_cluster: CancellationToken,
+}
+
+impl Node {
+    /// Joins the cluster through the etcd that runs, and starts what follows its state.
+    async fn start(config: Config, kernel: SharedKernel, etcd: Child) -> Result<Self, DaemonError> {
+        let settings = ClusterSettings {
+            endpoints: vec![managed_etcd(&config).endpoint()],
+            node: node_record(&config),
+            lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
+            timeout: ETCD_ANSWER_MAX,
+        };
+        let (stop_serving, stop_icecast, stop_cluster) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
+        let first = Arc::new(place(&cluster.snapshots.borrow()));
+        let zone = Arc::new(compile(&first, &config.zone));
+        let responder = Responder::new(zone, config.name.to_string());
+        let (sender, placements) = watch::channel(first);
+        let serving = TaskTracker::new();
+        let follower = follow::Follower {
+            snapshots: cluster.snapshots.clone(),
+            placements: sender,
+            zone_settings: config.zone.clone(),
+            responder: responder.clone(),
+            kernel: kernel.clone(),
+        };
+        serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
+        if let Some(kernel) = &kernel {
+            let renewing = follow::renew_lease(kernel.clone());
+            serving.spawn(stop_serving.clone().run_until_cancelled_owned(renewing));
+        }
+        let (icecast, icecast_task) = icecast::start(
+            icecast_settings(&config),
+            cluster.secrets.clone(),
+            placements.clone(),
+            stop_icecast.clone(),
+        )
+        .await?;
+        let stats = Arc::new(FrontStats::default());
+        Ok(Self {
+            config,
+            kernel,
+            responder,
+            stats,
+            placements,
+            cluster,
+            icecast,
+            etcd,
+            serving,
+            stop_serving,
+            icecast_task,
+            stop_icecast,
+            cluster_task,
+            stop_cluster,
+        })
+    }
+
+    fn status_source(&self) -> StatusSource {
+        let attached = self.kernel.is_some();
+        StatusSource {
+            name: self.config.name.clone(),
+            domain: self.config.domain.clone(),
+            interface: self.config.interface.clone().filter(|_| attached),
+            kernel: self.kernel.clone(),
+            responder: self.responder.clone(),
+            stats: self.stats.clone(),
+            placements: self.placements.clone(),
+            etcd: self.cluster.health.clone(),
+            icecast: self.icecast.state.clone(),
+        }
+    }
+
+    /// Opens the node to clients.
+    fn serve(&self, ports: Ports, sources: Sources) {
+        let stop = || self.stop_serving.clone();
+        for server in ports.dns_udp {
+            self.serving.spawn(server.run(self.responder.clone(), stop()));
+        }
+        for server in ports.dns_tcp {
+            self.serving.spawn(server.run(self.responder.clone(), stop()));
+        }
+        let settings = FrontSettings {
+            domain: self.config.domain.clone(),
+            node: self.config.name.clone(),
+            ports: self.config.http_ports.clone(),
+            secrets: self.cluster.secrets.clone(),
+        };
+        let (placements, stats) = (self.placements.clone(), self.stats.clone());
+        self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
+        self.serving.spawn(ports.admin.run(sources, stop()));
+        let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| status::lock(kernel).mode());
+        info!(node = %self.config.name, domain = %self.config.domain, xdp = %mode, "serving");
+    }
+
+    /// Closes to clients first, then ends the children in the order in which they need each other.
+    async fn stop(self) {
+        if let Some(kernel) = &self.kernel
+            && let Err(error) = status::lock(kernel).end_lease()
+        {
+            warn!(%error, "the kernel program goes on until it is detached");
+        }
+        self.stop_serving.cancel();
+        self.serving.close();
+        self.serving.wait().await;
+        self.stop_icecast.cancel();
+        self.stop_cluster.cancel();
+        for (task, name) in [(self.icecast_task, "Icecast"), (self.cluster_task, "cluster")] {
+            if let Err(error) = task.await {
+                warn!(%error, "the task of {name} did not end well");
+            }
+        }
+        self.etcd.stop().await;
+    }
+}
