@@ -6,7 +6,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, Query, ResponseCode};
@@ -179,8 +179,9 @@ fn a_missing_program_is_named_with_its_package_and_exit_code_1() {
 }
 
 fn pid_from(node: &Loopback, child: &str) -> i32 {
-    let note = std::fs::read_to_string(node.dir.path().join(format!("run/{child}.pid"))).unwrap();
-    let digits: String = note.chars().take_while(char::is_ascii_digit).collect();
+    let pid_file =
+        std::fs::read_to_string(node.dir.path().join(format!("run/{child}.pid"))).unwrap();
+    let digits: String = pid_file.chars().take_while(char::is_ascii_digit).collect();
     digits.parse().unwrap()
 }
 

@@ -2,6 +2,7 @@
 //!
 //! In: a function that tells the node's [`Status`]. Out: HTTP on a private address. Never here: decisions.
 
+mod socket;
 mod status;
 
 use std::io;
@@ -14,10 +15,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+pub use socket::AdminServer;
 pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 
 /// Media type of the Prometheus text format.
@@ -44,29 +43,6 @@ pub struct Sources {
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// The metrics of this process.
     pub metrics: PrometheusHandle,
-}
-
-/// A bound admin port, not yet served.
-pub struct AdminServer {
-    listener: TcpListener,
-}
-
-impl AdminServer {
-    /// Binds the port.
-    pub async fn bind(address: SocketAddr) -> Result<Self, ApiError> {
-        let listener = TcpListener::bind(address).await;
-        let listener = listener.map_err(|source| ApiError::Bind { address, source })?;
-        Ok(Self { listener })
-    }
-
-    /// Serves until `cancel` fires.
-    pub async fn run(self, sources: Sources, cancel: CancellationToken) {
-        let served = axum::serve(self.listener, router(Arc::new(sources)));
-        let served = served.with_graceful_shutdown(cancel.cancelled_owned());
-        if let Err(error) = served.await {
-            warn!(%error, "the admin port has closed");
-        }
-    }
 }
 
 fn router(sources: Arc<Sources>) -> Router {

@@ -1,6 +1,6 @@
 //! Managed etcd: the daemon's own single-member cluster on loopback, run as a supervised child.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -106,13 +106,14 @@ fn extra_env() -> Vec<(String, String)> {
 }
 
 fn port_is_free(port: u16) -> Result<(), ClusterError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .map(drop)
+    supervise::port_is_free(Ipv4Addr::LOCALHOST.into(), port)
         .map_err(|error| ClusterError::PortTaken { port, reason: error.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! DNS: the compiled zone, the pure responder, and the servers on UDP and TCP.
 //!
 //! In: [`Placement`](crate::placement::Placement). Out: a [`Zone`] that the kernel's maps and the servers here answer
-//! from. Only `udp.rs` and `tcp.rs` touch sockets. Never here: etcd, BPF maps.
+//! from. Only `socket/` touches the network. Never here: etcd, BPF maps.
 
 mod compile;
 mod name;
@@ -9,8 +9,7 @@ pub mod query;
 pub mod record;
 mod respond;
 pub mod slots;
-mod tcp;
-mod udp;
+mod socket;
 mod zone;
 
 use std::net::SocketAddr;
@@ -23,8 +22,7 @@ pub use compile::{TTL_DYNAMIC, TTL_STATIC, ZoneSettings, compile};
 pub use name::WireName;
 pub use record::rtype;
 pub use respond::{Reply, Transport, respond, udp_reply_bytes_max};
-pub use tcp::TcpServer;
-pub use udp::UdpServer;
+pub use socket::{TcpServer, UdpServer};
 pub use zone::{Answer, Lookup, RecordSet, Zone, rcode};
 
 /// What an operator can mend about DNS.

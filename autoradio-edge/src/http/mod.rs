@@ -19,15 +19,8 @@ mod playlist;
 mod route;
 mod stats;
 
-// The work: files that touch sockets.
-mod icecast;
-mod listener;
-mod metadata;
-mod pages;
-mod server;
-mod sniff;
-mod source;
-mod tunnel;
+// The work: the only room here that touches the network.
+mod socket;
 
 #[cfg(test)]
 mod testing;
@@ -35,5 +28,5 @@ mod testing;
 pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
 pub use head::{HttpVersion, RequestHead};
-pub use server::{Front, FrontSettings};
+pub use socket::{Front, FrontSettings};
 pub use stats::{FrontStats, FrontView, MountView};

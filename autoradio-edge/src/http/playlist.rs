@@ -1,6 +1,6 @@
 //! Playlists: small files that carry a mount's public URL to a player. Pure.
 
-use super::pages::escape;
+use quick_xml::escape::escape;
 
 /// The forms of playlist that are made for every mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

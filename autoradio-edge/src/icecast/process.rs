@@ -2,7 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,8 +98,7 @@ fn spec(settings: &IcecastSettings, dir: &Path) -> ChildSpec {
 fn port_is_free(settings: &IcecastSettings) -> Result<(), IcecastError> {
     let port = settings.port;
     let address = settings.listen_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-    TcpListener::bind((address, port))
-        .map(drop)
+    supervise::port_is_free(address, port)
         .map_err(|error| IcecastError::PortTaken { port, reason: error.to_string() })
 }
 

@@ -11,5 +11,5 @@ mod program;
 mod spec;
 
 pub use backoff::Backoff;
-pub use process::{Child, ChildState, end_stale, start};
+pub use process::{Child, ChildState, end_stale, port_is_free, start};
 pub use spec::{ChildSpec, SuperviseError, prepare_dir, user_of};

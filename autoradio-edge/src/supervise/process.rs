@@ -1,5 +1,7 @@
 //! Runs one child: start, watch, restart, reload, stop.
 
+use std::io;
+use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -122,6 +124,11 @@ pub async fn start(spec: ChildSpec) -> Result<Child, SuperviseError> {
         Supervisor { spec, program, report, last_line: last_line.clone(), stop: stop.clone() };
     let task = tokio::spawn(supervisor.run());
     Ok(Child { state, last_line, stop, task })
+}
+
+/// Whether a child could listen on `port` of `address` now; the error is the system's.
+pub fn port_is_free(address: IpAddr, port: u16) -> io::Result<()> {
+    TcpListener::bind((address, port)).map(drop)
 }
 
 /// Ends the process that the child's pid file names, if it is that child and still runs.

@@ -16,8 +16,8 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::respond::Transport;
-use super::{DnsError, Responder};
+use crate::dns::respond::Transport;
+use crate::dns::{DnsError, Responder};
 
 /// Longest query read, in bytes; a longer one is cut and answered FORMERR.
 const QUERY_BYTES_MAX: usize = 4_096;

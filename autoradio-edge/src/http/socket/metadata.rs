@@ -3,10 +3,11 @@
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::auth::Credentials;
-use super::route::{MetadataUpdate, master_of, record_of};
+use super::icecast;
 use super::server::Shared;
-use super::{FrontError, RequestHead, icecast};
+use crate::http::auth::Credentials;
+use crate::http::route::{MetadataUpdate, master_of, record_of};
+use crate::http::{FrontError, RequestHead};
 
 /// Serves one update. Who gives no credentials is asked for them before anything else: libshout waits for that.
 pub(super) async fn serve(

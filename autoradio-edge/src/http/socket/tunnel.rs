@@ -7,12 +7,12 @@ use autoradio_common::limits::{HTTP_STALL_MS_MAX, HTTP_TAKEOVER_MS_MAX, TUNNEL_B
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::auth::Credentials;
 use super::icecast::{self, Answer};
-use super::stats::OnAir;
-use super::{Body, FrontError, RequestHead};
 use crate::clock;
 use crate::cluster::MountPath;
+use crate::http::auth::Credentials;
+use crate::http::stats::OnAir;
+use crate::http::{Body, FrontError, RequestHead};
 
 /// Pause before an Icecast that still holds the last source is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -165,9 +165,9 @@ async fn carry(
 
 #[cfg(test)]
 mod tests {
-    use super::super::stats::FrontStats;
-    use super::super::testing::head_of;
     use super::*;
+    use crate::http::stats::FrontStats;
+    use crate::http::testing::head_of;
 
     #[test]
     fn icecast_gets_what_describes_the_stream_and_nothing_of_the_clients_connection() {
@@ -190,7 +190,7 @@ mod tests {
     async fn audio_before_and_after_the_answer_goes_through_without_its_chunks() {
         let stats = FrontStats::default();
         let on_air = stats.on_air(&"/m".parse().expect("a mount path"), "audio/mpeg");
-        let body = Body::Chunked(super::super::Dechunker::default());
+        let body = Body::Chunked(crate::http::Dechunker::default());
         let mut icecast = Vec::new();
         let mut client = &b"lo\r\n0\r\n\r\n"[..];
         let end = carry(b"5\r\nhel", &mut client, body, &mut icecast, &on_air).await;

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::FrontError;
+use crate::http::FrontError;
 
 /// Longest part of Icecast's words that is passed on to a refused client, in bytes.
 const SENTENCE_BYTES_MAX: usize = 200;

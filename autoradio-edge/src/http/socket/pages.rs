@@ -13,11 +13,13 @@ use hyper_util::rt::TokioIo;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use super::route::{Route, route};
 use super::server::{FrontSettings, Shared};
 use super::sniff::Sniffed;
-use super::stats::FrontView;
 use crate::cluster::MountPath;
+use quick_xml::escape::escape;
+
+use crate::http::route::{Route, route};
+use crate::http::stats::FrontView;
 use crate::placement::{PlacedMount, Placement};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -136,27 +138,11 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
     )
 }
 
-/// Text as it may stand in HTML and XML, in attributes too.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for letter in text.chars() {
-        match letter {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::testing::placement_of;
     use super::*;
     use crate::cluster::IcecastSecrets;
+    use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
         FrontSettings {

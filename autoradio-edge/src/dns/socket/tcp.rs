@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::respond::Transport;
-use super::{DnsError, Responder};
+use crate::dns::respond::Transport;
+use crate::dns::{DnsError, Responder};
 
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 256;

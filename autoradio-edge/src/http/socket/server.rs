@@ -16,13 +16,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
-use super::auth::Verifier;
-use super::reply::Reply;
-use super::route::{Route, route};
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
-use super::{FrontError, FrontStats, HttpVersion, RequestHead, listener, metadata, pages, source};
+use super::{listener, metadata, pages, source};
 use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
+use crate::http::auth::Verifier;
+use crate::http::reply::Reply;
+use crate::http::route::{Route, route};
+use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead};
 use crate::placement::Placement;
 
 /// Connections the kernel holds until they are accepted.

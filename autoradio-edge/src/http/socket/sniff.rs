@@ -6,7 +6,7 @@ use autoradio_common::limits::HTTP_HEAD_BYTES_MAX;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::{FrontError, RequestHead};
+use crate::http::{FrontError, RequestHead};
 
 /// Room for one read.
 const READ_BYTES: usize = 4 * 1024;

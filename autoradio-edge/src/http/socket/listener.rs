@@ -8,13 +8,14 @@ use autoradio_common::limits::{HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::reply::Reply;
-use super::route::{master_of, record_of};
+use super::icecast;
 use super::server::Shared;
 use super::sniff::Sniffed;
-use super::stats::Seat;
-use super::{FrontError, RequestHead, icecast};
 use crate::cluster::MountPath;
+use crate::http::reply::Reply;
+use crate::http::route::{master_of, record_of};
+use crate::http::stats::Seat;
+use crate::http::{FrontError, RequestHead};
 use crate::placement::Placement;
 
 /// Serves a listener until it, its Icecast or the front ends.
@@ -136,8 +137,8 @@ async fn failure(client: &mut (impl AsyncRead + Unpin)) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::head_of;
     use super::*;
+    use crate::http::testing::head_of;
 
     #[test]
     fn icecast_is_asked_for_metadata_only_if_the_listener_asked_and_never_for_a_range() {

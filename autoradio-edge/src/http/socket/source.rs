@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::reply::Reply;
-use super::route::{master_of, record_of};
 use super::server::Shared;
 use super::sniff::Sniffed;
 use super::tunnel::{self, End};
-use super::{Body, FrontError, HttpVersion, RequestHead};
 use crate::cluster::{Master, MountPath, MountRecord};
+use crate::http::reply::Reply;
+use crate::http::route::{master_of, record_of};
+use crate::http::{Body, FrontError, HttpVersion, RequestHead};
 use crate::placement::Placement;
 
 /// What a source is answered, and when.
@@ -225,8 +225,8 @@ impl Drop for Turn {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{head_of, placement_of};
     use super::*;
+    use crate::http::testing::{head_of, placement_of};
 
     #[test]
     fn each_client_is_answered_in_the_form_it_waits_for() {

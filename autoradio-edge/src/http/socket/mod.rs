@@ -1,0 +1,17 @@
+//! The work of the front: everything that holds a connection, to a client or to an Icecast.
+
+// From the accepted connection to the decision.
+mod server;
+mod sniff;
+
+// What is done for each kind of client.
+mod listener;
+mod metadata;
+mod pages;
+mod source;
+mod tunnel;
+
+// Towards the master.
+mod icecast;
+
+pub use server::{Front, FrontSettings};
