@@ -207,6 +207,13 @@ impl Builder {
         self
     }
 
+    /// The zone; `radio.example.com` without this.
+    #[must_use]
+    pub fn domain(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.record.domain);
+        self
+    }
+
     /// The daemon's `--xdp`; `native` without this.
     #[must_use]
     pub fn xdp(mut self, mode: &str) -> Self {

@@ -67,6 +67,9 @@ pub fn render(
     xml.element("icecast", |xml| {
         limits(xml, settings);
         authentication(xml, secrets);
+        // Icecast complains at every start without these two.
+        xml.text("location", "autoradio");
+        xml.text("admin", format_args!("hostmaster@{}", settings.hostname));
         xml.text("hostname", &settings.hostname);
         listen_socket(xml, settings);
         for (path, placed) in &placement.mounts {
