@@ -228,6 +228,7 @@ async fn a_password_from_standard_input_is_kept_as_a_hash_only() {
     let args = ["create-mount", "/a", "--password-stdin", "--source-username", "anna"];
     let made = radioctl(&etcd.managed.endpoint(), &args, "h4ckme\n");
     assert!(made.status.success(), "{made:?}");
+    assert!(!String::from_utf8_lossy(&made.stdout).contains("h4ckme"), "no echo of what was typed");
     let stored = etcd.store().await.mount(&path("/a")).await.unwrap().record;
     assert_eq!(stored.source_username, "anna");
     assert!(stored.source_password_hash.starts_with("$argon2id$"));

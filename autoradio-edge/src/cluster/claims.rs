@@ -18,14 +18,21 @@ impl Claims {
     }
 }
 
+/// The mounts whose master is `own`.
+pub(super) fn held_by<'a>(
+    snapshot: &'a Snapshot,
+    own: &'a NodeName,
+) -> impl Iterator<Item = &'a MountPath> {
+    snapshot.masters.iter().filter(move |(_, master)| master.node == *own).map(|(path, _)| path)
+}
+
 /// Plans the claims of node `own`. It asks for every mount that nobody holds; etcd lets one claimant have it.
 ///
 /// A claim stays while its node lives, so a mount that has a master is left alone whoever that is.
 pub(super) fn plan(snapshot: &Snapshot, own: &NodeName) -> Claims {
     let held = |path: &&MountPath| snapshot.masters.contains_key(*path);
     let orphaned = |path: &&MountPath| !snapshot.mounts.contains_key(*path);
-    let mine =
-        snapshot.masters.iter().filter(|(_, master)| master.node == *own).map(|(path, _)| path);
+    let mine = held_by(snapshot, own);
     Claims {
         claim: snapshot.mounts.keys().filter(|path| !held(path)).cloned().collect(),
         give_back: mine.filter(orphaned).cloned().collect(),

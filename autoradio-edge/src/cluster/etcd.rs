@@ -1,4 +1,6 @@
-//! Speaks to etcd: keys, transactions, leases, watches. The only file that knows the client library.
+//! Speaks to etcd: keys, transactions, watches; leases in `etcd/lease.rs`. Nothing else knows the client library.
+
+mod lease;
 
 use std::future::Future;
 use std::io;
@@ -6,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, KeyValue, PutOptions,
-    Txn, TxnOp, TxnOpResponse, WatchOptions, WatchStream,
+    Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, KeyValue, Txn, TxnOp,
+    TxnOpResponse, WatchOptions, WatchStream,
 };
 
 use super::{ClusterError, Event, PREFIX};
@@ -164,73 +166,6 @@ impl Store {
     pub(super) async fn delete(&self, key: &str) -> Result<bool, ClusterError> {
         let answer = self.call(|mut client| async move { client.delete(key, None).await }).await?;
         Ok(answer.deleted() > 0)
-    }
-
-    /// Writes a key that goes when the lease ends.
-    pub(super) async fn put_leased(
-        &self,
-        key: &str,
-        value: &[u8],
-        lease: i64,
-    ) -> Result<(), ClusterError> {
-        let options = PutOptions::new().with_lease(lease);
-        self.call(|mut client| {
-            let options = options.clone();
-            async move { client.put(key, value, Some(options)).await }
-        })
-        .await
-        .map(drop)
-    }
-
-    /// For each (`guard`, `key`): writes `value` under the lease if `guard` exists and `key` does not.
-    ///
-    /// One transaction of independent halves; the answer is how many were written.
-    pub(super) async fn claim(
-        &self,
-        keys: &[(String, String)],
-        value: &[u8],
-        lease: i64,
-    ) -> Result<usize, ClusterError> {
-        let claim = |(guard, key): &(String, String)| {
-            let unclaimed = Compare::version(key.as_str(), CompareOp::Equal, 0);
-            let wanted = Compare::version(guard.as_str(), CompareOp::Greater, 0);
-            let put = TxnOp::put(key.as_str(), value, Some(PutOptions::new().with_lease(lease)));
-            TxnOp::txn(Txn::new().when([unclaimed, wanted]).and_then([put]))
-        };
-        self.each(keys.iter().map(claim).collect()).await
-    }
-
-    /// For each (`guard`, `key`): deletes `key` if `guard` does not exist and `key` is written under the lease.
-    pub(super) async fn give_back(
-        &self,
-        keys: &[(String, String)],
-        lease: i64,
-    ) -> Result<usize, ClusterError> {
-        let give_back = |(guard, key): &(String, String)| {
-            let unwanted = Compare::version(guard.as_str(), CompareOp::Equal, 0);
-            let mine = Compare::lease(key.as_str(), CompareOp::Equal, lease);
-            let delete = TxnOp::delete(key.as_str(), None);
-            TxnOp::txn(Txn::new().when([unwanted, mine]).and_then([delete]))
-        };
-        self.each(keys.iter().map(give_back).collect()).await
-    }
-
-    /// A new lease of `ttl_s` seconds.
-    pub(super) async fn grant(&self, ttl_s: i64) -> Result<i64, ClusterError> {
-        let answer =
-            self.call(|mut client| async move { client.lease_grant(ttl_s, None).await }).await?;
-        Ok(answer.id())
-    }
-
-    /// Extends a lease by its full time; [`ClusterError::LeaseLost`] if it is over.
-    pub(super) async fn keep_alive(&self, lease: i64) -> Result<(), ClusterError> {
-        // A stream of its own for each time: nothing to mend when one breaks, and it is once a second.
-        self.call(|mut client| async move { client.lease_keep_alive(lease).await }).await.map(drop)
-    }
-
-    /// Ends a lease, and with it every key under it.
-    pub(super) async fn revoke(&self, lease: i64) -> Result<(), ClusterError> {
-        self.call(|mut client| async move { client.lease_revoke(lease).await }).await.map(drop)
     }
 
     /// Follows every change of our keys from `revision` on.

@@ -71,11 +71,30 @@ impl Member {
         self.health.send_replace_leased(true);
         info!(lease, ttl_s, node = %self.record.name, "joined the cluster");
         let mut snapshots = self.snapshots.clone();
+        let snapshot = snapshots.borrow().clone();
+        self.adopt(lease, &snapshot).await?;
         // Both at once: ten thousand claims must not keep the lease waiting.
         tokio::select! {
             ended = self.keep_alive(lease) => ended,
             ended = self.claim(lease, &mut snapshots) => ended,
         }
+    }
+
+    /// Keeps the masterships of this node's lease before this one: of a daemon that was killed a moment ago, or of an
+    /// outage that is over. They keep their epochs, so nobody is disturbed when the old lease ends.
+    async fn adopt(&self, lease: i64, snapshot: &Snapshot) -> Result<(), ClusterError> {
+        let value = self.mastership()?;
+        let mine = claims::held_by(snapshot, &self.record.name);
+        let keys: Vec<String> = mine.map(|path| Key::Master(path.clone()).to_string()).collect();
+        for some in keys.chunks(CLAIMS_PER_TRANSACTION) {
+            let adopted = self.store.adopt(some, &value, lease).await?;
+            info!(adopted, "kept the masterships of this node's earlier lease");
+        }
+        Ok(())
+    }
+
+    fn mastership(&self) -> Result<Vec<u8>, ClusterError> {
+        to_json("masters", &MasterRecord { node: self.record.name.clone() })
     }
 
     /// Extends the lease every third of its time. An etcd that does not answer is asked again: the lease may outlive
@@ -128,8 +147,7 @@ impl Member {
         if claims.is_empty() {
             return Ok(());
         }
-        let record = MasterRecord { node: self.record.name.clone() };
-        let value = to_json("masters", &record)?;
+        let value = self.mastership()?;
         for some in claims.claim.chunks(CLAIMS_PER_TRANSACTION) {
             let won = self.store.claim(&keys(some), &value, lease).await?;
             if won > 0 {

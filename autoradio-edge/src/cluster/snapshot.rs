@@ -88,3 +88,17 @@ pub struct Snapshot {
     /// Nodes that the operator drains.
     pub draining: BTreeSet<NodeName>,
 }
+
+impl Snapshot {
+    /// This snapshot, or, if it names no node at all, one that names the node which reads it.
+    ///
+    /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody.
+    #[must_use]
+    pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Self {
+        let mut snapshot = self.clone();
+        if snapshot.nodes.is_empty() {
+            snapshot.nodes.insert(own.name.clone(), own.clone());
+        }
+        snapshot
+    }
+}

@@ -61,7 +61,8 @@ fn pure_rooms_touch_nothing(file: &Source) -> Vec<Finding> {
     // Crate roots and programs put rooms together and are none themselves.
     let in_room = place.contains('/') && !place.starts_with("bin/");
     let placement = place.starts_with("placement/");
-    let named_after_medium = MEDIA.contains(&file.name()) || place.contains("/socket/");
+    let named_after_medium =
+        MEDIA.contains(&file.name()) || place.contains("/socket/") || place.contains("/etcd/");
     if !in_room || (named_after_medium && !placement) {
         return Vec::new();
     }

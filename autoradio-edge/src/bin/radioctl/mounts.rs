@@ -41,7 +41,12 @@ async fn create(
     path: MountPath,
     settings: Settings,
 ) -> anyhow::Result<()> {
-    let password = chosen(&settings.password)?.unwrap_or_default();
+    // Read first: once the password is made, nothing may fail before it is shown.
+    let snapshot = snapshot(store, output).await?;
+    let password = match chosen(&settings.password)? {
+        Some(password) => password,
+        None => random_password(PASSWORD_CHARACTERS)?,
+    };
     let mut record = MountRecord {
         schema: SCHEMA_VERSION,
         path,
@@ -54,8 +59,7 @@ async fn create(
     };
     change(&mut record, &settings);
     store.create_mount(&record).await?;
-    let snapshot = snapshot(store, output).await?;
-    output.mount(&record, Some(password), &snapshot)
+    output.mount(&record, shown(&settings.password, password), &snapshot)
 }
 
 async fn edit(
@@ -64,6 +68,7 @@ async fn edit(
     path: &MountPath,
     settings: &Settings,
 ) -> anyhow::Result<()> {
+    let snapshot = snapshot(store, output).await?;
     let password = chosen(&settings.password)?;
     let hash = password.as_deref().map(hash_password).transpose()?;
     let mut tries_left = EDIT_TRIES;
@@ -79,10 +84,13 @@ async fn edit(
             ended => break ended.map(|()| stored.record)?,
         }
     };
-    let snapshot = snapshot(store, output).await?;
-    // A password the operator typed needs no repeating; a generated one is shown this once.
-    let shown = password.filter(|_| settings.password == Password::Generated);
+    let shown = password.and_then(|password| shown(&settings.password, password));
     output.mount(&record, shown, &snapshot)
+}
+
+/// A generated password is shown this once; one the operator typed needs no repeating, least of all in a log.
+fn shown(chosen: &Password, password: String) -> Option<String> {
+    (!matches!(chosen, Password::Given(_))).then_some(password)
 }
 
 /// Sets what was given. Empty texts and a limit of 0 remove.
