@@ -16,16 +16,14 @@ pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 pub const NAME_BYTES_MAX: usize = 63;
 /// Slots of one dynamic name: the draw is one byte.
 pub const SLOTS: usize = 256;
-/// Variants of one dynamic name, at most what a slot can name.
-pub const VARIANTS_PER_NAME_MAX: usize = 64;
+/// Variants of one dynamic name, at most what a slot can name. Of more nodes the heaviest are answered.
+pub const VARIANTS_PER_NAME_MAX: usize = 256;
 /// Answer bytes of one variant: everything between the question and the OPT record.
 pub const VARIANT_BYTES_MAX: usize = 512;
-/// Records (name and type) of one zone generation in the kernel.
-pub const KERNEL_RECORDS_MAX: u32 = 16_384;
+/// Records (name and type) of one zone generation in the kernel, each with a slot table. The rest goes to userspace.
+pub const KERNEL_RECORDS_MAX: u32 = 4_096;
 /// Variants of one zone generation in the kernel, over all its records.
 pub const KERNEL_VARIANTS_MAX: u32 = 4_096;
-/// Slot tables of one zone generation in the kernel. Table 0 names variant 0 only.
-pub const KERNEL_SLOT_TABLES_MAX: u32 = 1_024;
 /// Addresses of one family that the kernel answers on.
 pub const LOCAL_ADDRESSES_MAX: usize = 8;
 /// Longest DNS query the kernel looks at, in bytes of DNS message.
@@ -77,5 +75,3 @@ pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Longest log line taken from a child process, in bytes; the rest of the line is cut.
 pub const CHILD_LOG_LINE_BYTES_MAX: usize = 4 * 1024;
-/// Events of one etcd watch waiting to be folded.
-pub const WATCH_BACKLOG_MAX: usize = 65_536;

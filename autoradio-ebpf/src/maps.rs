@@ -1,6 +1,6 @@
 //! The maps: the zone, the settings, the counters, and each CPU's scratch space.
 
-use autoradio_common::limits::{KERNEL_RECORDS_MAX, KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX};
+use autoradio_common::limits::{KERNEL_RECORDS_MAX, KERNEL_VARIANTS_MAX};
 use autoradio_common::verdict::Verdict;
 use autoradio_common::zone::{AnswerKey, AnswerRecord, KernelConfig, SlotTable, Variant};
 use aya_ebpf::macros::map;
@@ -27,7 +27,7 @@ pub struct Scratch {
 static RECORDS: HashMap<AnswerKey, AnswerRecord> =
     HashMap::with_max_entries(2 * KERNEL_RECORDS_MAX, 0);
 #[map]
-static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_SLOT_TABLES_MAX, 0);
+static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_RECORDS_MAX, 0);
 #[map]
 static VARIANTS: Array<Variant> = Array::with_max_entries(2 * KERNEL_VARIANTS_MAX, 0);
 #[map]

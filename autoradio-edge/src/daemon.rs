@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -32,7 +32,7 @@ use crate::dns::{DnsError, Responder, compile};
 use crate::http::{FrontError, FrontSettings, FrontStats};
 use crate::icecast::{self, Icecast, IcecastError, IcecastSettings};
 use crate::placement::{Placement, place};
-use crate::supervise::Child;
+use follow::Follower;
 use ports::Ports;
 use status::StatusSource;
 
@@ -40,6 +40,8 @@ use status::StatusSource;
 const ETCD_START_MAX: Duration = Duration::from_secs(30);
 /// Longest time for one answer of etcd.
 const ETCD_ANSWER_MAX: Duration = Duration::from_secs(2);
+/// Longest time that short answers may take when the node stops; streams end at once.
+const STOP_GRACE: Duration = Duration::from_secs(5);
 /// Descriptors that a process needs beside those of its clients.
 const OWN_DESCRIPTORS: u64 = 128;
 
@@ -89,13 +91,27 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let Some(etcd) = stop.run_until_cancelled(etcd.start(ETCD_START_MAX)).await else {
         return Ok(());
     };
-    let node = Node::start(config, kernel, etcd?).await?;
+    let etcd = etcd?;
+    let served = serve(config, kernel, ports, metrics, stop).await;
+    etcd.stop().await;
+    info!("stopped");
+    served
+}
+
+/// Serves on top of the etcd that runs, until `stop` fires.
+async fn serve(
+    config: Config,
+    kernel: SharedKernel,
+    ports: Ports,
+    metrics: PrometheusHandle,
+    stop: CancellationToken,
+) -> Result<(), DaemonError> {
+    let node = Node::start(config, kernel).await?;
     let sources = Sources { status: Box::new(node.status_source().function()), metrics };
     node.serve(ports, sources);
     stop.cancelled().await;
     info!("stopping");
     node.stop().await;
-    info!("stopped");
     Ok(())
 }
 
@@ -148,12 +164,12 @@ fn clients_max() -> u32 {
 
 /// Loads and attaches the kernel program as the operator wants it; `auto` goes on without one where there is none.
 fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
-    let Some(interface) = config.interface.as_deref().filter(|_| config.xdp != XdpChoice::Off)
-    else {
+    let wanted = config.xdp != XdpChoice::Off && !config.kernel_addresses.is_empty();
+    let Some(interface) = config.interface.as_deref().filter(|_| wanted) else {
         info!("no kernel program: userspace answers all of DNS");
         return Ok(None);
     };
-    let attached = Kernel::load(&config.addresses).and_then(|mut kernel| {
+    let attached = Kernel::load(&config.kernel_addresses).and_then(|mut kernel| {
         let mode = kernel.attach(interface, config.xdp)?;
         Ok((kernel, mode))
     });
@@ -186,6 +202,15 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
     IcecastSettings::debian(state_dir, config.icecast_port, domain, clients_max())
 }
 
+fn cluster_settings(config: &Config, own: &NodeRecord) -> ClusterSettings {
+    ClusterSettings {
+        endpoints: vec![managed_etcd(config).endpoint()],
+        node: own.clone(),
+        lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
+        timeout: ETCD_ANSWER_MAX,
+    }
+}
+
 fn node_record(config: &Config) -> NodeRecord {
     NodeRecord {
         schema: SCHEMA_VERSION,
@@ -193,7 +218,7 @@ fn node_record(config: &Config) -> NodeRecord {
         domain: config.domain.clone(),
         addresses: config.addresses.clone(),
         peer_address: config.peer_address,
-        http_port: config.http_ports[0],
+        http_port: config.public_port(),
         icecast_port: config.icecast_port,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         unknown: serde_json::Map::new(),
@@ -209,7 +234,6 @@ struct Node {
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
     icecast: Icecast,
-    etcd: Child,
     serving: TaskTracker,
     stop_serving: CancellationToken,
     icecast_task: JoinHandle<()>,
@@ -220,40 +244,42 @@ struct Node {
 
 impl Node {
     /// Joins the cluster through the etcd that runs, and starts what follows its state.
-    async fn start(config: Config, kernel: SharedKernel, etcd: Child) -> Result<Self, DaemonError> {
-        let settings = ClusterSettings {
-            endpoints: vec![managed_etcd(&config).endpoint()],
-            node: node_record(&config),
-            lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
-            timeout: ETCD_ANSWER_MAX,
-        };
+    async fn start(config: Config, kernel: SharedKernel) -> Result<Self, DaemonError> {
+        let own = Arc::new(node_record(&config));
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let settings = cluster_settings(&config, &own);
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
-        let first = Arc::new(place(&cluster.snapshots.borrow()));
-        let zone = Arc::new(compile(&first, &config.zone));
-        let responder = Responder::new(zone, config.name.to_string());
+        let first = Arc::new(place(&cluster.snapshots.borrow().or_alone(&own)));
+        let responder =
+            Responder::new(Arc::new(compile(&first, &config.zone)), config.name.to_string());
         let (sender, placements) = watch::channel(first);
-        let serving = TaskTracker::new();
-        let follower = follow::Follower {
+        let started = icecast::start(
+            icecast_settings(&config),
+            cluster.secrets.clone(),
+            placements.clone(),
+            stop_icecast.clone(),
+        );
+        let (icecast, icecast_task) = match started.await {
+            Ok(started) => started,
+            Err(error) => {
+                stop_cluster.cancel();
+                ended(cluster_task, "cluster").await;
+                return Err(error.into());
+            }
+        };
+        let follower = Follower {
+            own,
             snapshots: cluster.snapshots.clone(),
             placements: sender,
             zone_settings: config.zone.clone(),
             responder: responder.clone(),
             kernel: kernel.clone(),
         };
+        // Before the first client: the zone of this moment, in the kernel too.
+        follower.act_on(&cluster.snapshots.borrow().clone());
+        let serving = TaskTracker::new();
         serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
-        if let Some(kernel) = &kernel {
-            let renewing = follow::renew_lease(kernel.clone());
-            serving.spawn(stop_serving.clone().run_until_cancelled_owned(renewing));
-        }
-        let (icecast, icecast_task) = icecast::start(
-            icecast_settings(&config),
-            cluster.secrets.clone(),
-            placements.clone(),
-            stop_icecast.clone(),
-        )
-        .await?;
         let stats = Arc::new(FrontStats::default());
         Ok(Self {
             config,
@@ -263,7 +289,6 @@ impl Node {
             placements,
             cluster,
             icecast,
-            etcd,
             serving,
             stop_serving,
             icecast_task,
@@ -284,7 +309,8 @@ impl Node {
             stats: self.stats.clone(),
             placements: self.placements.clone(),
             etcd: self.cluster.health.clone(),
-            icecast: self.icecast.state.clone(),
+            snapshots: self.cluster.snapshots.clone(),
+            icecast: self.icecast.answers.clone(),
         }
     }
 
@@ -319,14 +345,22 @@ impl Node {
         }
         self.stop_serving.cancel();
         self.serving.close();
-        self.serving.wait().await;
-        self.stop_icecast.cancel();
-        self.stop_cluster.cancel();
-        for (task, name) in [(self.icecast_task, "Icecast"), (self.cluster_task, "cluster")] {
-            if let Err(error) = task.await {
-                warn!(%error, "the task of {name} did not end well");
-            }
+        if tokio::time::timeout(STOP_GRACE, self.serving.wait()).await.is_err() {
+            warn!(
+                grace_ms = STOP_GRACE.as_millis(),
+                "clients keep their connections: cutting them"
+            );
         }
-        self.etcd.stop().await;
+        self.stop_icecast.cancel();
+        ended(self.icecast_task, "Icecast").await;
+        self.stop_cluster.cancel();
+        ended(self.cluster_task, "cluster").await;
+    }
+}
+
+/// Waits for a task that was told to end.
+async fn ended(task: JoinHandle<()>, name: &str) {
+    if let Err(error) = task.await {
+        warn!(%error, "the task of {name} did not end well");
     }
 }

@@ -18,10 +18,13 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 fn placement(paths: &[&str]) -> Arc<Placement> {
+    placement_named(paths, "A </mount> & \"more\"")
+}
+
+fn placement_named(paths: &[&str], name: &str) -> Arc<Placement> {
     let mounts = paths.iter().map(|it| {
         let mut record = mount(it);
-        record.name = Some("A </mount> & \"more\"".to_owned());
-        record.max_listeners = Some(0);
+        record.name = Some(name.to_owned());
         (path(it), PlacedMount { record: Arc::new(record), master: None })
     });
     Arc::new(Placement { mounts: mounts.collect(), ..Placement::default() })
@@ -42,16 +45,32 @@ fn settings(dir: &std::path::Path, port: u16) -> IcecastSettings {
     }
 }
 
+/// A source on `/live.mp3`; it stays while its connection does.
+fn on_air(port: u16) -> TcpStream {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+    // `source:hackme`
+    let auth = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n";
+    write!(stream, "SOURCE /live.mp3 HTTP/1.0\r\n{auth}Content-Type: audio/mpeg\r\n\r\n").unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.0 200");
+    stream
+}
+
 /// Status line of an answer, `None` while nobody answers.
 fn status(port: u16, target: &str) -> Option<String> {
+    Some(whole(port, target)?.lines().next()?.to_owned())
+}
+
+/// The whole answer, `None` while nobody answers.
+fn whole(port: u16, target: &str) -> Option<String> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     let auth = "Authorization: Basic YWRtaW46YWRtaW4=\r\n";
     write!(stream, "GET {target} HTTP/1.0\r\n{auth}\r\n").ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).ok()?;
-    let answer = String::from_utf8_lossy(&answer);
-    Some(answer.lines().next()?.to_owned())
+    Some(String::from_utf8_lossy(&answer).into_owned())
 }
 
 fn pid(icecast: &Icecast) -> Option<i32> {
@@ -70,18 +89,28 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     let (icecast, task) =
         start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
     let answers = async || status(port, "/status-json.xsl").filter(|line| line.contains(" 200 "));
+    let mut answering = icecast.answers.clone();
+    in_time("Icecast answers", PATIENCE, answering.wait_for(|answers| *answers)).await.unwrap();
     until("Icecast answers", PATIENCE, answers).await;
     let first = pid(&icecast).unwrap();
+    let _source = on_air(port);
+    until("the source has the mount's name", PATIENCE, async || {
+        whole(port, "/status-json.xsl")?.contains("A </mount>").then_some(())
+    })
+    .await;
 
     let nasty = ["/live.mp3", "/<b>&'\" ü.ogg", "/a/b/c%41"];
-    place.send_replace(placement(&nasty));
+    place.send_replace(placement_named(&nasty, "Another name"));
     let config = dir.path().join("icecast/icecast.xml");
     until("the new mounts are written", Duration::from_secs(2), async || {
         let text = std::fs::read_to_string(&config).unwrap();
         text.contains("/a/b/c%41").then_some(())
     })
     .await;
-    until("Icecast answers", PATIENCE, answers).await;
+    until("the live source has its new name", PATIENCE, async || {
+        whole(port, "/status-json.xsl")?.contains("Another name").then_some(())
+    })
+    .await;
     assert_eq!(pid(&icecast), Some(first), "reloaded, not restarted");
 
     signal(first, Signal::SIGKILL);

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
+use super::{Config, ConfigError, DNS_PORT, HostFacts, LogFormat, RunArgs};
 use crate::cluster::NodeName;
 use crate::dataplane::XdpChoice;
 use crate::dns::{WireName, ZoneSettings};
@@ -77,6 +78,23 @@ impl Checker {
             self.errors.push(ConfigError::Missing { flag: "--interface", remedy });
         }
         choice
+    }
+
+    pub(super) fn xdp_port(&mut self, xdp: XdpChoice, dns_listen: &[SocketAddr]) {
+        let asked_for = matches!(xdp, XdpChoice::Native | XdpChoice::Generic);
+        let port = dns_listen.first().map_or(DNS_PORT, SocketAddr::port);
+        if asked_for && port != DNS_PORT {
+            let reason = "the kernel answers on port 53 only; leave it or choose --xdp off";
+            self.invalid("--dns-port", &port.to_string(), reason);
+        }
+    }
+
+    pub(super) fn state_dir(&mut self, text: &str) -> PathBuf {
+        // Children run in folders of their own, where a relative path would lead elsewhere.
+        std::path::absolute(text).unwrap_or_else(|_| {
+            self.invalid("--state-dir", text, "a folder, like /var/lib/autoradio");
+            PathBuf::new()
+        })
     }
 
     pub(super) fn addresses(

@@ -18,6 +18,8 @@ use crate::cluster::NodeName;
 use crate::dataplane::XdpChoice;
 use crate::dns::ZoneSettings;
 
+/// The only port that the kernel program answers on.
+const DNS_PORT: u16 = autoradio_common::wire::PORT;
 /// Most addresses in one answer: sixteen AAAA records fit 512 bytes.
 const DNS_ANSWERS_MAX: usize = 16;
 
@@ -76,6 +78,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Address that peers, and this node itself, reach this node at.
     pub peer_address: IpAddr,
+    /// Addresses that the kernel answers on, as they stand in packets; none where DNS is not on port 53.
+    pub kernel_addresses: Vec<IpAddr>,
     /// Where the kernel program runs.
     pub xdp: XdpChoice,
     /// Sockets of DNS, UDP and TCP each.
@@ -111,6 +115,10 @@ impl Config {
         let xdp = checker.xdp(&args.xdp, interface.as_deref());
         let answers_max = checker.within("--dns-answers", &args.dns_answers, 1, DNS_ANSWERS_MAX);
         let addresses = checker.addresses(args, host, interface.as_deref());
+        let dns_listen = checker.dns_listen(args);
+        checker.xdp_port(xdp, &dns_listen);
+        let kernel_addresses =
+            kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
@@ -118,12 +126,13 @@ impl Config {
             peer_address: peer_address(&addresses, host, interface.as_deref()),
             addresses,
             interface,
+            kernel_addresses,
             xdp,
-            dns_listen: checker.dns_listen(args),
+            dns_listen,
             http_ports: checker.ports("--http-port", &args.http_port),
             icecast_port: checker.port("--icecast-port", &args.icecast_port),
             admin_listen: checker.admin(&args.admin_listen),
-            state_dir: PathBuf::from(&args.state_dir),
+            state_dir: checker.state_dir(&args.state_dir),
             etcd_client_port: checker.port("--etcd-client-port", &args.etcd_client_port),
             etcd_peer_port: checker.port("--etcd-peer-port", &args.etcd_peer_port),
             lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
@@ -133,6 +142,31 @@ impl Config {
         checker.ports_differ(&config);
         if checker.errors.is_empty() { Ok(config) } else { Err(checker.errors) }
     }
+
+    /// The front's port in URLs: 80 if it is open, else the first.
+    pub fn public_port(&self) -> u16 {
+        if self.http_ports.contains(&80) { 80 } else { self.http_ports[0] }
+    }
+}
+
+/// What the kernel may answer on: this node's public addresses and, since a NAT replaces those, the interface's own.
+/// An explicit `--dns-listen` holds for the kernel too.
+fn kernel_addresses(
+    public: &[IpAddr],
+    dns_listen: &[SocketAddr],
+    host: &HostFacts,
+    interface: Option<&str>,
+) -> Vec<IpAddr> {
+    let of_interface = host.addresses.iter().filter(|(name, _)| Some(name.as_str()) == interface);
+    let mut addresses: Vec<IpAddr> = of_interface.map(|(_, address)| *address).collect();
+    addresses
+        .extend(public.iter().filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
+    let listens = |socket: &SocketAddr, address: &IpAddr| {
+        let everywhere = socket.ip().is_unspecified() && socket.is_ipv4() == address.is_ipv4();
+        socket.port() == DNS_PORT && (everywhere || socket.ip() == *address)
+    };
+    addresses.retain(|address| dns_listen.iter().any(|socket| listens(socket, address)));
+    addresses
 }
 
 /// The first public address that is this host's own; behind a NAT, where none is, the interface's first.

@@ -54,6 +54,35 @@ fn behind_a_nat_peers_use_the_interfaces_own_address() {
 }
 
 #[test]
+fn the_kernel_answers_where_dns_listens_on_port_53() {
+    for (why, line, want) in [
+        ("everywhere", "", vec!["192.0.2.7", "2001:db8::7"]),
+        ("behind a NAT", "--address 203.0.113.9", vec!["192.0.2.7", "2001:db8::7", "203.0.113.9"]),
+        ("one address", "--dns-listen 192.0.2.7", vec!["192.0.2.7"]),
+        ("one family", "--dns-listen ::", vec!["2001:db8::7"]),
+        ("another port", "--dns-port 5353", vec![]),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
+        let addresses: Vec<_> = config.kernel_addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, want, "{why}");
+    }
+}
+
+#[test]
+fn paths_do_not_depend_on_where_a_child_runs() {
+    let config = check("--domain a.b --state-dir here", &host()).expect("valid");
+    assert!(config.state_dir.is_absolute() && config.state_dir.ends_with("here"));
+}
+
+#[test]
+fn the_port_in_urls_is_80_where_it_is_open() {
+    for (line, want) in [("--http-port 8080,80", 80), ("--http-port 8081,8082", 8081)] {
+        let config = check(&format!("--domain a.b --admin-listen 127.0.0.1:9 {line}"), &host());
+        assert_eq!(config.expect("valid").public_port(), want, "{line}");
+    }
+}
+
+#[test]
 fn the_originals_domain_variable_is_understood() {
     let host = HostFacts { domain_variable: Some("radio.example.org".into()), ..host() };
     assert_eq!(check("", &host).expect("valid").domain, "radio.example.org");
@@ -108,6 +137,8 @@ fn mistakes_say_what_would_be_right() {
             &host(),
             "1 to 182 characters",
         ),
+        ("no folder", "--domain a.b --state-dir=", &host(), "a folder"),
+        ("XDP elsewhere", "--domain a.b --xdp generic --dns-port 54", &host(), "port 53 only"),
         (
             "port twice",
             "--domain a.b --http-port 8000",

@@ -1,14 +1,14 @@
 //! Follows the cluster: snapshot → placement → zone → kernel and userspace.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::{error, info};
 
 use super::status::lock;
-use super::{Kernel, Placement, SharedKernel};
-use crate::cluster::Snapshot;
+use super::{Placement, SharedKernel};
+use crate::cluster::{NodeRecord, Snapshot};
 use crate::dns::{Responder, Zone, ZoneSettings, compile};
 use crate::placement::place;
 
@@ -17,6 +17,7 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 
 /// What turns snapshots into what sinks act on.
 pub(super) struct Follower {
+    pub(super) own: Arc<NodeRecord>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) placements: watch::Sender<Arc<Placement>>,
     pub(super) zone_settings: ZoneSettings,
@@ -26,18 +27,27 @@ pub(super) struct Follower {
 
 impl Follower {
     /// Runs until the snapshots end.
+    ///
+    /// The kernel's lease is renewed by the same loop that brings it new zones: if this one stops, the other must too.
     pub(super) async fn run(mut self) {
+        let mut renewals = tokio::time::interval(RENEW_EVERY);
         loop {
-            let snapshot = self.snapshots.borrow_and_update().clone();
-            self.act_on(&snapshot);
-            if self.snapshots.changed().await.is_err() {
-                return;
+            tokio::select! {
+                changed = self.snapshots.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let snapshot = self.snapshots.borrow_and_update().clone();
+                    self.act_on(&snapshot);
+                }
+                _ = renewals.tick() => self.renew_lease(),
             }
         }
     }
 
-    fn act_on(&self, snapshot: &Snapshot) {
-        let placement = Arc::new(place(snapshot));
+    /// Brings everything to where `snapshot` is.
+    pub(super) fn act_on(&self, snapshot: &Snapshot) {
+        let placement = Arc::new(place(&snapshot.or_alone(&self.own)));
         let zone = Arc::new(compile(&placement, &self.zone_settings));
         self.responder.publish(zone.clone());
         self.publish_in_kernel(&zone);
@@ -50,21 +60,14 @@ impl Follower {
 
     fn publish_in_kernel(&self, zone: &Zone) {
         let Some(kernel) = &self.kernel else { return };
-        let mut kernel = lock(kernel);
-        if let Err(error) = kernel.publish(zone) {
-            // An old zone in the kernel would contradict userspace: let userspace answer.
-            error!(%error, "the kernel program has lost its zone: userspace answers");
-            let _ = kernel.end_lease();
+        if let Err(error) = lock(kernel).publish(zone) {
+            error!(%error, "the kernel program lacks the newest zone: userspace answers");
         }
     }
-}
 
-/// Pushes the lease of the kernel program ahead for as long as this daemon lives and runs.
-pub(super) async fn renew_lease(kernel: Arc<Mutex<Kernel>>) {
-    let mut ticks = tokio::time::interval(RENEW_EVERY);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = lock(&kernel).renew_lease() {
+    fn renew_lease(&self) {
+        let Some(kernel) = &self.kernel else { return };
+        if let Err(error) = lock(kernel).renew_lease() {
             error!(%error, "the lease of the kernel program could not be renewed");
         }
     }

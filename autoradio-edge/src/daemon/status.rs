@@ -8,11 +8,10 @@ use tokio::sync::watch;
 
 use super::{Kernel, Placement, SharedKernel, XdpMode};
 use crate::api::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
-use crate::cluster::{EtcdHealth, MountPath, NodeName};
+use crate::cluster::{EtcdHealth, MountPath, NodeName, Snapshot};
 use crate::dns::Responder;
 use crate::http::{FrontStats, MountView};
 use crate::placement::PlacedMount;
-use crate::supervise::ChildState;
 
 /// The kernel program, whoever panicked while holding it: its maps are in the kernel and whole.
 pub(super) fn lock(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
@@ -28,8 +27,9 @@ pub(super) struct StatusSource {
     pub(super) responder: Arc<Responder>,
     pub(super) stats: Arc<FrontStats>,
     pub(super) placements: watch::Receiver<Arc<Placement>>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) etcd: watch::Receiver<EtcdHealth>,
-    pub(super) icecast: watch::Receiver<ChildState>,
+    pub(super) icecast: watch::Receiver<bool>,
 }
 
 impl StatusSource {
@@ -40,7 +40,7 @@ impl StatusSource {
 
     fn now(&self) -> Status {
         let placement = self.placements.borrow().clone();
-        let parts = self.parts(&placement);
+        let parts = self.parts();
         let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| lock(kernel).mode());
         let front = self.stats.view();
         let views: BTreeMap<_, _> = front.mounts.iter().map(|view| (&view.path, view)).collect();
@@ -60,12 +60,12 @@ impl StatusSource {
         }
     }
 
-    fn parts(&self, placement: &Placement) -> Parts {
+    fn parts(&self) -> Parts {
         let etcd = *self.etcd.borrow();
         Parts {
-            dns: placement.nodes.contains_key(&self.name),
+            dns: self.snapshots.borrow().nodes.contains_key(&self.name),
             etcd: etcd.watching && etcd.leased,
-            icecast: matches!(*self.icecast.borrow(), ChildState::Running { .. }),
+            icecast: *self.icecast.borrow(),
         }
     }
 

@@ -4,9 +4,7 @@ use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 
-use autoradio_common::limits::{
-    KERNEL_RECORDS_MAX, KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX, LOCAL_ADDRESSES_MAX,
-};
+use autoradio_common::limits::{KERNEL_RECORDS_MAX, KERNEL_VARIANTS_MAX, LOCAL_ADDRESSES_MAX};
 use autoradio_common::verdict::Verdict;
 use autoradio_common::zone::{AnswerKey, AnswerRecord, KernelConfig, SlotTable, Variant};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
@@ -31,6 +29,8 @@ pub struct Kernel {
     ebpf: Ebpf,
     mode: XdpMode,
     config: KernelConfig,
+    /// The zone in the maps is the newest; otherwise the lease is not renewed, so that userspace answers.
+    in_force: bool,
     published: Option<Vec<DesiredRecord>>,
     keys_before: Vec<AnswerKey>,
     keys: Vec<AnswerKey>,
@@ -46,14 +46,19 @@ impl Kernel {
     ///
     /// The first eight addresses of each family count; queries to others are answered by userspace.
     pub fn load(addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
-        if OBJECT.is_empty() {
+        Self::load_object(OBJECT, addresses)
+    }
+
+    fn load_object(object: &[u8], addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
+        if object.is_empty() {
             return Err(DataplaneError::NoObject);
         }
-        let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(|error| load_error(&error))?;
+        let mut ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
         Ok(Self {
             mode: XdpMode::Off,
             config: config_for(addresses),
+            in_force: false,
             published: None,
             keys_before: Vec::new(),
             keys: Vec::new(),
@@ -101,12 +106,23 @@ impl Kernel {
 
     /// Puts a zone in force: written beside the old one under the next generation, then switched by one write.
     ///
-    /// Nothing is written when the kernel's part of the zone has not changed.
+    /// Nothing is written when the kernel's part of the zone has not changed. After an error the kernel answers nothing
+    /// until a later call succeeds: an old zone would contradict userspace.
     pub fn publish(&mut self, zone: &Zone) -> Result<(), DataplaneError> {
         let desired = desired_records(zone);
-        if self.published.as_ref() == Some(&desired) {
-            return Ok(());
+        if self.published.as_ref() != Some(&desired) {
+            let written = self.replace(desired);
+            if written.is_err() {
+                // If even this fails, the lease ends by itself: nothing renews it.
+                let _ = self.end_lease();
+            }
+            written?;
         }
+        self.in_force = true;
+        self.renew_lease()
+    }
+
+    fn replace(&mut self, desired: Vec<DesiredRecord>) -> Result<(), DataplaneError> {
         // The half that is written now was last read before the previous switch.
         for key in self.keys_before.drain(..) {
             self.records.remove(&key).map_err(|error| map_error("RECORDS", &error))?;
@@ -123,7 +139,7 @@ impl Kernel {
         self.keys_before = std::mem::replace(&mut self.keys, keys);
         self.config.generation = generation;
         self.published = Some(desired);
-        self.renew_lease()
+        Ok(())
     }
 
     fn write_generation(
@@ -135,8 +151,8 @@ impl Kernel {
         let half = generation % 2;
         let mut variant_index = half * KERNEL_VARIANTS_MAX;
         let variants_end = variant_index + KERNEL_VARIANTS_MAX;
-        let first_table = half * KERNEL_SLOT_TABLES_MAX;
-        let records_max = KERNEL_RECORDS_MAX.min(KERNEL_SLOT_TABLES_MAX) as usize;
+        let first_table = half * KERNEL_RECORDS_MAX;
+        let records_max = KERNEL_RECORDS_MAX as usize;
         for (slot_table, record) in (first_table..).zip(desired.iter().take(records_max)) {
             let variants_first = variant_index;
             variant_index += record.variants.len() as u32;
@@ -156,14 +172,18 @@ impl Kernel {
         Ok(())
     }
 
-    /// Lets the program answer for another [`XDP_LEASE_MS`].
+    /// Lets the program answer for another [`XDP_LEASE_MS`], if the newest zone is in force.
     pub fn renew_lease(&mut self) -> Result<(), DataplaneError> {
+        if !self.in_force {
+            return Ok(());
+        }
         self.config.lease_until_boot_ns = clock::boot_ns() + XDP_LEASE_MS * 1_000_000;
         self.settings.set(0, self.config, 0).map_err(|error| map_error("CONFIG", &error))
     }
 
-    /// Ends the lease now: everything passes to userspace.
+    /// Ends the lease now, until the next zone is published: everything passes to userspace.
     pub fn end_lease(&mut self) -> Result<(), DataplaneError> {
+        self.in_force = false;
         self.config.lease_until_boot_ns = 0;
         self.settings.set(0, self.config, 0).map_err(|error| map_error("CONFIG", &error))
     }
@@ -277,4 +297,21 @@ fn attach_error(error: &ProgramError, interface: &str, mode: XdpMode) -> Datapla
 
 fn map_error(map: &'static str, error: &MapError) -> DataplaneError {
     DataplaneError::Map { map, reason: explained(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_without_the_object_says_how_to_get_one() {
+        let error = Kernel::load_object(&[], &[]).err().expect("refused").to_string();
+        assert!(error.contains("cargo xtask build-ebpf") && error.contains("--xdp off"), "{error}");
+    }
+
+    #[test]
+    fn a_damaged_object_is_no_panic() {
+        let refused = Kernel::load_object(&[0x7f, b'E', b'L', b'F', 0, 0, 0, 0], &[]);
+        assert!(matches!(refused.err(), Some(DataplaneError::Load { .. })));
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::fs::{OpenOptionsExt, chown};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,8 @@ use crate::supervise::{self, Child, ChildSpec, ChildState, SuperviseError, prepa
 
 /// Least time between two reloads.
 const RELOAD_PACE: Duration = Duration::from_secs(1);
+/// Pause between two looks whether Icecast has opened its port.
+const PROBE_PAUSE: Duration = Duration::from_millis(20);
 /// Debian's user for Icecast, which refuses to run as root.
 const ICECAST_USER: &str = "icecast2";
 
@@ -56,6 +59,8 @@ pub enum IcecastError {
 pub struct Icecast {
     /// What its process is doing.
     pub state: watch::Receiver<ChildState>,
+    /// Whether it has taken a connection since it started.
+    pub answers: watch::Receiver<bool>,
 }
 
 /// Starts Icecast with the placement of this moment and follows every later one until cancelled.
@@ -76,9 +81,40 @@ pub async fn start(
     let file = ConfigFile::new(&dir);
     file.write(&text)?;
     let child = supervise::start(spec).await?;
-    let icecast = Icecast { state: child.state() };
+    let (answering, answers) = watch::channel(false);
+    let icecast = Icecast { state: child.state(), answers };
+    let address = settings.listen_address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    tokio::spawn(watch_answers(SocketAddr::new(address, settings.port), child.state(), answering));
     let keeper = Keeper { settings, secrets, file, text, child };
     Ok((icecast, tokio::spawn(keeper.run(placements, cancel))))
+}
+
+/// Tells whether Icecast answers: after each start it takes a moment to open its port, or never does.
+async fn watch_answers(
+    address: SocketAddr,
+    mut state: watch::Receiver<ChildState>,
+    answering: watch::Sender<bool>,
+) {
+    loop {
+        answering.send_replace(false);
+        let running = |state: &ChildState| matches!(state, ChildState::Running { .. });
+        if state.wait_for(running).await.is_err() {
+            return;
+        }
+        let opened = async {
+            while TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(PROBE_PAUSE).await;
+            }
+            answering.send_replace(true);
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = opened => {}
+            changed = state.changed() => if changed.is_err() {
+                return;
+            },
+        }
+    }
 }
 
 fn spec(settings: &IcecastSettings, dir: &Path) -> ChildSpec {
@@ -116,6 +152,7 @@ impl Keeper {
         mut placements: watch::Receiver<Arc<Placement>>,
         cancel: CancellationToken,
     ) {
+        let mut state = self.child.state();
         loop {
             // The pause stands first: an Icecast that has just started may not have its signal handler yet.
             tokio::select! {
@@ -127,6 +164,10 @@ impl Keeper {
                     // Nobody places any more: what is known stays in force until the end.
                     cancel.cancelled().await;
                     break;
+                },
+                // It was started again: the pause is due again.
+                changed = state.changed() => if changed.is_ok() {
+                    continue;
                 },
                 () = cancel.cancelled() => break,
             }
@@ -178,7 +219,8 @@ impl ConfigFile {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&fresh)?;
         file.write_all(text.as_bytes())?;
         if let Some(user) = user_of(Some(ICECAST_USER)) {
-            chown(&fresh, None, Some(user.gid.as_raw()))?;
+            // By descriptor: the folder is Icecast's, who could put a link in the file's place.
+            fchown(&file, None, Some(user.gid.as_raw()))?;
         }
         fs::rename(&fresh, &self.path)
     }

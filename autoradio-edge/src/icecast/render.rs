@@ -72,6 +72,7 @@ pub fn render(
         xml.text("admin", format_args!("hostmaster@{}", settings.hostname));
         xml.text("hostname", &settings.hostname);
         listen_socket(xml, settings);
+        http_headers(xml);
         for (path, placed) in &placement.mounts {
             mount(xml, path, placed);
         }
@@ -112,13 +113,25 @@ fn listen_socket(xml: &mut Xml, settings: &IcecastSettings) {
     });
 }
 
+/// What browsers want to see before a page of another site may play (Fetch §3.2, CORS).
+fn http_headers(xml: &mut Xml) {
+    xml.element("http-headers", |xml| {
+        for (name, value) in [
+            ("Access-Control-Allow-Origin", "*"),
+            (
+                "Access-Control-Expose-Headers",
+                "icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-url",
+            ),
+        ] {
+            xml.line(format_args!(r#"<header name="{name}" value="{value}" />"#));
+        }
+    });
+}
+
 fn mount(xml: &mut Xml, path: &MountPath, placed: &PlacedMount) {
     let record = &placed.record;
     xml.element("mount", |xml| {
         xml.text("mount-name", path);
-        if let Some(max) = record.max_listeners {
-            xml.text("max-listeners", max);
-        }
         if let Some(name) = &record.name {
             xml.text("stream-name", name);
         }
@@ -243,9 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn a_mount_carries_its_limit_but_never_its_hash() {
+    fn a_mount_carries_its_name_but_neither_its_limit_nor_its_hash() {
         let xml = render(&settings(), &secrets(), &with_mount("/a", "A", Some(7)));
-        assert!(xml.contains("<max-listeners>7</max-listeners>"));
+        // The front holds the limit, for each node; the master's Icecast would count all nodes' listeners.
+        assert!(!xml.contains("max-listeners"));
         assert!(!xml.contains("argon2"));
         let xml = render(&settings(), &secrets(), &with_mount("/a", "A", None));
         assert!(!xml.contains("max-listeners"));

@@ -119,6 +119,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_node_that_nobody_knows_of_still_places_itself() {
+        let own = record("node1", "198.18.0.1");
+        let alone = place(&Snapshot::default().or_alone(&own));
+        assert_eq!(alone.nodes.keys().collect::<Vec<_>>(), [&own.name]);
+        let other = record("node2", "198.18.0.2");
+        let known = one_node_snapshot().or_alone(&other);
+        assert_eq!(known, one_node_snapshot(), "others are known: they stand");
+    }
+
+    #[test]
     fn a_mounts_master_is_found_only_while_it_lives() {
         let mut snapshot = one_node_snapshot();
         let path: MountPath = "/live.mp3".parse().expect("path");

@@ -234,6 +234,8 @@ impl Supervisor {
         if ended.is_none() {
             self.end(pid, &mut process).await;
         }
+        // Helpers that outlived their leader would hold its ports and pipes.
+        let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         let _ = std::fs::remove_file(&self.spec.pid_file);
         ended.map(describe)
     }

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::debug;
 
 use crate::dns::respond::Transport;
 use crate::dns::{DnsError, Responder};
@@ -43,13 +43,18 @@ impl TcpServer {
                 () = cancel.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let Ok((stream, _)) = accepted else {
-                warn!("DNS over TCP: accept failed, likely out of file descriptors");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    metrics::counter!("autoradio_dns_tcp_accept_errors_total").increment(1);
+                    debug!(%error, "DNS over TCP: a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
             };
             // Over the limit the connection is closed at once: the client asks again or elsewhere.
             let Ok(place) = places.clone().try_acquire_owned() else {
+                metrics::counter!("autoradio_dns_tcp_refused_total").increment(1);
                 continue;
             };
             let (responder, cancel) = (responder.clone(), cancel.clone());
