@@ -29,7 +29,7 @@ pub(super) fn install() -> Result<()> {
             cargo.env_remove(&name);
         }
     }
-    cargo.args(["install", "bpf-linker", "--version", VERSION, "--force"]);
+    cargo.args(["install", "bpf-linker", "--version", VERSION, "--locked", "--force"]);
     cargo.args(["--no-default-features", "--features", "llvm-22"]);
     // llvm-sys reads the first, bpf-linker's own build script the second.
     cargo.env("LLVM_SYS_221_PREFIX", LLVM).env("LLVM_PREFIX", LLVM);
