@@ -1,5 +1,6 @@
 //! A host of the lab: a namespace, addresses, and programs that run there.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -68,9 +69,14 @@ impl Host {
         &self.folder
     }
 
-    /// A command that will run on this host.
+    /// A command that will run on this host. The settings in the caller's environment are of another
+    /// machine, as it were, and do not reach it.
     pub fn command(&self, program: &str) -> Command {
-        netns::command(&self.namespace, program)
+        let mut command = netns::command(&self.namespace, program);
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_setting(name)) {
+            command.env_remove(name);
+        }
+        command
     }
 
     /// Runs a program on this host to its end. Returns its stdout; not zero is an error.
@@ -160,6 +166,11 @@ impl Drop for Running {
     }
 }
 
+/// Whether an environment variable is a setting of the daemon or of radioctl.
+fn is_setting(name: &OsStr) -> bool {
+    name == "DOMAIN" || name.as_encoded_bytes().starts_with(b"AUTORADIO_")
+}
+
 /// The last 20 lines of a file, indented; empty if there is none.
 pub(crate) fn tail(path: &Path) -> String {
     let text = std::fs::read(path).unwrap_or_default();
@@ -167,4 +178,23 @@ pub(crate) fn tail(path: &Path) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(20)..];
     format!("  {}", last.join("\n  "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_programs_own_settings_stay_outside() {
+        for (name, want) in [
+            ("AUTORADIO_XDP", true),
+            ("AUTORADIO_ETCD", true),
+            ("DOMAIN", true),
+            ("AUTORADIO", false),
+            ("MY_DOMAIN", false),
+            ("PATH", false),
+        ] {
+            assert_eq!(is_setting(OsStr::new(name)), want, "{name}");
+        }
+    }
 }
