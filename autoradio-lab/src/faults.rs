@@ -65,6 +65,17 @@ pub fn find(host: &Host, process: &str) -> Vec<i32> {
     ids
 }
 
+/// The kernel's letter for what a process does, such as `T` for stopped and `Z` for one that has
+/// ended and not been waited for; `None` if there is no such process.
+pub fn state(process_id: u32) -> Option<char> {
+    state_in(&fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?)
+}
+
+/// Source: proc(5). The name before the letter is in parentheses, and may hold some itself.
+fn state_in(stat: &str) -> Option<char> {
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
 /// Whether the kernel's name of a process, which may be cut, is that of `process`.
 fn is_called(kernel_name: &str, process: &str) -> bool {
     let cut = kernel_name.len() == PROCESS_NAME_BYTES_MAX && process.starts_with(kernel_name);
@@ -92,6 +103,13 @@ fn send(ids: &[i32], what: Signal) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_state_is_read_past_any_name() {
+        assert_eq!(state_in("7 (sleep) T 1 7 7 0 -1"), Some('T'));
+        assert_eq!(state_in("7 (a) R (b) Z 1 7 7 0 -1"), Some('Z'));
+        assert_eq!(state_in(""), None);
+    }
 
     #[test]
     fn a_process_is_found_by_its_whole_name_even_if_the_kernel_cut_it() {

@@ -103,12 +103,14 @@ fn a_half_broken_lab_can_still_be_taken_down() {
 fn a_stopped_process_hangs_until_it_is_continued() {
     let lab = small_lab();
     let host = lab.client(1).host();
-    let mut sleeper = host.spawn("sleep", &["0.2"], "sleep").unwrap();
+    let mut sleeper = host.spawn("sleep", &["1000"], "sleep").unwrap();
     lab.wait_until("sleep runs", SOON, || !faults::find(host, "sleep").is_empty()).unwrap();
+    let stopped = || faults::state(sleeper.id()) == Some('T');
     faults::stop(host, "sleep").unwrap();
-    let early = sleeper.wait(Duration::from_millis(600));
-    assert!(matches!(early, Err(LabError::Deadline { .. })), "a stopped process ended");
+    lab.wait_until("sleep is stopped", SOON, stopped).unwrap();
     faults::cont(host, "sleep").unwrap();
-    assert!(sleeper.wait(SOON).unwrap().success());
+    lab.wait_until("sleep goes on", SOON, || !stopped()).unwrap();
+    faults::kill(host, "sleep").unwrap();
+    assert!(!sleeper.wait(SOON).unwrap().success(), "a killed process ended well");
     assert!(matches!(faults::kill(host, "sleep"), Err(LabError::Process { .. })));
 }
