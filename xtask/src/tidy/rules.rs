@@ -5,10 +5,11 @@
 use super::source::{Finding, Source};
 
 /// Every rule.
-pub(super) const RULES: [fn(&Source) -> Vec<Finding>; 7] = [
+pub(super) const RULES: [fn(&Source) -> Vec<Finding>; 8] = [
     files_are_short,
     nothing_is_left_undone,
     userspace_is_safe,
+    every_unsafe_says_why,
     pure_rooms_touch_nothing,
     sinks_never_read_etcd,
     ignored_tests_say_why,
@@ -20,6 +21,18 @@ const LINES_MAX: usize = 400;
 /// Files that touch the world are named after what they touch.
 const MEDIA: [&str; 6] =
     ["etcd.rs", "socket.rs", "kernel.rs", "process.rs", "clock.rs", "daemon.rs"];
+
+/// Files not named after a medium in which time passes, and why it must.
+const TIMED: [(&str, &str); 5] = [
+    ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),
+    ("cluster/managed.rs", "waits for the etcd it has started"),
+    ("cluster/member.rs", "renews the node's lease"),
+    ("daemon/follow.rs", "renews the kernel's lease"),
+    ("http/stats.rs", "says since when a source is live"),
+];
+
+/// The crates shared with the kernel.
+const KERNEL: [&str; 2] = ["autoradio-common/", "autoradio-ebpf/"];
 
 const SINKS: [&str; 5] = ["dns", "dataplane", "http", "stream", "icecast"];
 
@@ -43,14 +56,39 @@ fn nothing_is_left_undone(file: &Source) -> Vec<Finding> {
 
 /// Invariant: only the crates shared with the kernel may be otherwise.
 fn userspace_is_safe(file: &Source) -> Vec<Finding> {
-    let kernel = ["autoradio-common/", "autoradio-ebpf/"];
-    if !file.is_rust() || kernel.iter().any(|crate_| file.path.starts_with(crate_)) {
+    if !file.is_rust() || is_kernel(file) {
         return Vec::new();
     }
     let keyword = concat!("un", "safe");
     let words = [" {", " fn ", " impl ", " extern ", "("].map(|next| format!("{keyword}{next}"));
     let code = file.lines().filter(|(_, line)| !line.trim_start().starts_with("//"));
     find(file, code, &words, |_| format!("userspace has no {keyword} code"))
+}
+
+/// Invariant: where there may be such code, each block, impl or attribute follows a comment that
+/// says why it holds. No other lint ever sees the kernel's crate.
+fn every_unsafe_says_why(file: &Source) -> Vec<Finding> {
+    if !file.is_rust() || !is_kernel(file) {
+        return Vec::new();
+    }
+    let keyword = concat!("un", "safe");
+    let words = [" {", " impl", " extern", "("].map(|next| format!("{keyword}{next}"));
+    let lines: Vec<&str> = file.text.lines().collect();
+    let code = file.lines().map(|(number, line)| (number, line.split("//").next().unwrap_or("")));
+    let unsaid = code.filter(|(number, _)| !says_why(&lines[..number - 1]));
+    find(file, unsaid, &words, |_| format!("a `// SAFETY:` comment goes before this {keyword}"))
+}
+
+/// Whether the comment right above, with nothing but attributes between, says why.
+fn says_why(above: &[&str]) -> bool {
+    let upwards = above.iter().rev().map(|line| line.trim_start());
+    let mut rest = upwards.skip_while(|line| line.starts_with("#["));
+    let mut comment = rest.by_ref().take_while(|line| line.starts_with("//"));
+    comment.any(|line| line.starts_with("// SAFETY:"))
+}
+
+fn is_kernel(file: &Source) -> bool {
+    KERNEL.iter().any(|crate_| file.path.starts_with(crate_))
 }
 
 /// Invariant: pure rooms import no sockets, no aya, no etcd client, no clock.
@@ -76,7 +114,9 @@ fn pure_rooms_touch_nothing(file: &Source) -> Vec<Finding> {
         "UdpSocket",
         "std::process::Command",
     ];
-    words.extend(placement.then_some("clock::"));
+    if !TIMED.iter().any(|(timed, _)| place == *timed) {
+        words.extend(["clock::", "tokio::time"]);
+    }
     find(file, file.code_before_tests(), &words, |word| {
         format!(
             "{word} in a pure file: what touches the world is in socket/ or one of {}",
@@ -179,6 +219,32 @@ mod tests {
         assert!(lines(pure_rooms_touch_nothing, medium, text).is_empty());
         let placement = "autoradio-edge/src/placement/clock.rs";
         assert_eq!(lines(pure_rooms_touch_nothing, placement, "use crate::clock::now;"), [1]);
+    }
+
+    #[test]
+    fn time_in_a_pure_file_is_found_unless_the_list_has_a_reason() {
+        let text = "let now = clock::now();\ntokio::time::sleep(pause).await;\n";
+        assert_eq!(lines(pure_rooms_touch_nothing, ROOM, text), [1, 2]);
+        for free in ["http/socket/server.rs", "cluster/etcd.rs", "cluster/follow.rs"] {
+            let path = format!("autoradio-edge/src/{free}");
+            assert!(lines(pure_rooms_touch_nothing, &path, text).is_empty(), "{free}");
+        }
+    }
+
+    #[test]
+    fn an_unsafe_without_its_reason_is_found_in_the_kernels_crates() {
+        let text = concat!(
+            "// SAFETY: it is\n// so.\nun",
+            "safe { f() }\n// SAFETY: plain\n#[un",
+            "safe(no_mangle)]\n#[un",
+            "safe(link_section = \"x\")]\nstatic A: u8 = 0;\nun",
+            "safe { g() }\n// because\nun",
+            "safe impl Pod for A {}\n// un",
+            "safe { } in words\n",
+        );
+        assert_eq!(lines(every_unsafe_says_why, "autoradio-ebpf/src/main.rs", text), [8, 10]);
+        assert_eq!(lines(every_unsafe_says_why, "autoradio-common/src/zone.rs", text), [8, 10]);
+        assert!(lines(every_unsafe_says_why, ROOM, text).is_empty());
     }
 
     #[test]
