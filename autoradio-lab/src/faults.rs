@@ -71,6 +71,11 @@ pub fn state(process_id: u32) -> Option<char> {
     state_in(&fs::read_to_string(format!("/proc/{process_id}/stat")).ok()?)
 }
 
+/// Whether a process is there and has not ended.
+pub fn lives(process_id: u32) -> bool {
+    state(process_id).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
 /// Source: proc(5). The name before the letter is in parentheses, and may hold some itself.
 fn state_in(stat: &str) -> Option<char> {
     stat.rsplit_once(") ")?.1.chars().next()

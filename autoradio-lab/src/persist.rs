@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{LabError, names, netns, teardown};
+use crate::{LabError, faults, names, netns, teardown};
 
 const RECORDS: &str = "/run/autoradio-lab";
 /// In memory: etcd waits for its disk, and labs must not wear one out.
@@ -31,6 +31,13 @@ pub struct Record {
     pub binaries: PathBuf,
     /// The process that removes it when it ends; `None` for a lab that was kept.
     pub owner_process: Option<u32>,
+}
+
+impl Record {
+    /// Whether the process that was to remove it has ended without doing so.
+    pub fn is_abandoned(&self) -> bool {
+        self.owner_process.is_some_and(|id| !faults::lives(id))
+    }
 }
 
 /// Where a lab's files are.
@@ -67,6 +74,13 @@ pub fn list() -> Vec<String> {
     labs.extend(left.iter().filter_map(|name| Some(names::owner(name)?.0.to_owned())));
     labs.sort();
     labs.dedup();
+    labs
+}
+
+/// Names of the labs that nobody will remove by himself: their processes have ended.
+pub fn abandoned() -> Vec<String> {
+    let mut labs = list();
+    labs.retain(|lab| load(lab).is_ok_and(|record| record.is_abandoned()));
     labs
 }
 

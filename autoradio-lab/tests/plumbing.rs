@@ -86,6 +86,23 @@ fn a_kept_lab_is_found_and_removed_by_name() {
 
 #[test]
 #[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_lab_is_abandoned_once_its_process_has_ended() {
+    let lab = small_lab();
+    let name = lab.name().to_owned();
+    assert!(!persist::abandoned().contains(&name), "this process lives");
+    lab.keep().unwrap();
+    assert!(!persist::abandoned().contains(&name), "a kept lab needs no process");
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let record = persist::load(&name).unwrap();
+    persist::save(&persist::Record { owner_process: Some(ended.id()), ..record }).unwrap();
+    assert!(persist::abandoned().contains(&name));
+    persist::down(&name).unwrap();
+    assert!(!persist::abandoned().contains(&name));
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
 fn a_half_broken_lab_can_still_be_taken_down() {
     let lab = small_lab();
     let name = lab.name().to_owned();

@@ -30,6 +30,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     autoradio_lab::lab::require_root()?;
+    lab::remove_abandoned();
     setup::install()?;
     build_ebpf::build()?;
     let programs = lab::build_programs(true)?;

@@ -1,11 +1,11 @@
 //! `cargo xtask lab`: clusters that outlive the command.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use autoradio_lab::{Lab, faults, persist};
+use autoradio_lab::persist::Record;
+use autoradio_lab::{Lab, LabError, faults, persist};
 
 use crate::output::{self, Step};
 use crate::{build_ebpf, process, workspace};
@@ -110,11 +110,27 @@ pub(crate) fn hints(name: &str) -> String {
     )
 }
 
+/// Removes labs whose process ended without doing so, as killed tests do.
+pub(crate) fn remove_abandoned() {
+    if autoradio_lab::lab::require_root().is_err() {
+        return; // Nor could it have made one.
+    }
+    for name in persist::abandoned() {
+        match persist::down(&name) {
+            Ok(()) => output::note(&format!("removed lab {name}, which its process left behind")),
+            // Another xtask was faster.
+            Err(LabError::Unknown { .. }) => {}
+            Err(error) => output::note(&format!("lab {name} is not wholly removed: {error}")),
+        }
+    }
+}
+
 fn up(nodes: usize, clients: usize, name: &str) -> Result<()> {
     if nodes != 1 {
         bail!("--nodes {nodes}: nodes do not form a cluster yet, so a lab has exactly one");
     }
     autoradio_lab::lab::require_root()?;
+    remove_abandoned();
     build_ebpf::build()?;
     let programs = build_programs(false)?;
     let builder = Lab::builder().nodes(nodes).clients(clients).name(name).binaries(&programs);
@@ -129,7 +145,7 @@ fn list() {
     for name in persist::list() {
         let what = match persist::load(&name) {
             Ok(record) => {
-                let state = state(record.owner_process);
+                let state = state(&record);
                 format!("{} nodes, {} clients, {state}", record.nodes, record.clients)
             }
             Err(_) => "leftovers only: `lab down` removes them".to_owned(),
@@ -138,13 +154,13 @@ fn list() {
     }
 }
 
-fn state(owner_process: Option<u32>) -> String {
-    match owner_process {
+fn state(record: &Record) -> String {
+    match record.owner_process {
         None => "kept until `lab down`".to_owned(),
-        Some(id) if Path::new("/proc").join(id.to_string()).exists() => {
-            format!("in use by process {id}")
+        Some(id) if record.is_abandoned() => {
+            format!("left behind by process {id}: `lab down` removes it")
         }
-        Some(id) => format!("left behind by process {id}: `lab down` removes it"),
+        Some(id) => format!("in use by process {id}"),
     }
 }
 

@@ -50,7 +50,8 @@ fn main() -> ExitCode {
     match catch_signals().and_then(|()| run(cli.command)) {
         Ok(code) => code,
         Err(_) if interrupt::requested() => {
-            output::note("interrupted; everything is removed");
+            output::note("interrupted");
+            lab::remove_abandoned();
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
@@ -72,10 +73,13 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 /// The first Ctrl-C lets waits end with an error, so that labs are removed; a second one ends the
-/// program at once.
+/// program at once, unless packages are being installed.
 fn catch_signals() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        if interrupt::request() {
+        let again = interrupt::request();
+        if process::Shield::is_up() {
+            output::note("what apt-get has begun is brought to its end first");
+        } else if again {
             output::note("ended at once; `cargo xtask lab list` shows what is left");
             std::process::exit(INTERRUPTED.into());
         }

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::Result;
 
 use crate::output::{self, Step};
-use crate::{build_ebpf, process, setup, tidy, workspace};
+use crate::{build_ebpf, lab, process, setup, tidy, workspace};
 use tally::Tally;
 
 const LAB: &str = "autoradio-lab";
@@ -21,6 +21,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let mut run = Run::default();
+    lab::remove_abandoned();
     if !args.no_setup {
         // Without what it installs, nothing below means anything.
         setup::install()?;
@@ -36,6 +37,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     run.program("tests", tests(&["--workspace", "--exclude", LAB], &[]))?;
     // One lab at a time: their timings are part of what is tested.
     run.program("lab tests", tests(&["--package", LAB], &["--test-threads=1"]))?;
+    // A test that was killed or aborted removes nothing.
+    lab::remove_abandoned();
     Ok(run.finish())
 }
 
