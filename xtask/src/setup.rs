@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 
 use crate::toolchain::Toolchain;
 use crate::{output, process, workspace};
-use needs::{Group, NEEDS, Need};
+use needs::{COMPILER, Group, NEEDS, Need};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -22,6 +22,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if !args.check {
         install()?;
+        install_components()?;
         return Ok(ExitCode::SUCCESS);
     }
     let missing = missing();
@@ -32,7 +33,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     if linker {
         output::line("missing: bpf-linker (links the kernel programs)");
     }
-    if missing.is_empty() && !linker {
+    let components = missing_components();
+    for component in &components {
+        output::line(&format!("missing: {component} (`cargo xtask test`)"));
+    }
+    if missing.is_empty() && !linker && components.is_empty() {
         output::line("nothing is missing");
         return Ok(ExitCode::SUCCESS);
     }
@@ -41,31 +46,52 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 
 /// Installs what is missing; does nothing, quickly, where nothing is.
 pub(crate) fn install() -> Result<()> {
-    let missing = missing();
-    if !missing.is_empty() {
-        if process::find("apt-get").is_none() {
-            bail!("{}", elsewhere(&missing));
-        }
-        apt::install(&missing)?;
+    let missing = install_packages()?;
+    // A machine whose lists apt-get had never fetched may only now offer the compiler.
+    if missing {
+        install_packages()?;
     }
     if linker::is_missing() {
         linker::install()?;
     }
-    if missing.is_empty() {
+    if !missing {
         output::note("setup: nothing is missing");
     }
-    check_components();
     Ok(())
 }
 
+/// Returns whether any were missing.
+fn install_packages() -> Result<bool> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(false);
+    }
+    if process::find("apt-get").is_none() {
+        bail!("{}", elsewhere(&missing));
+    }
+    apt::install(&missing)?;
+    Ok(true)
+}
+
 fn missing() -> Vec<&'static Need> {
-    let (toolchain, linker) = (Toolchain::find().is_none(), linker::is_missing());
+    let compiler = wants_compiler(Toolchain::find().as_ref(), || apt::offers(COMPILER));
+    let linker = linker::is_missing();
     let wanted = |need: &&Need| match need.group {
         Group::Always => true,
-        Group::Compiler => toolchain,
+        Group::Compiler => compiler,
         Group::Linker => linker,
     };
     NEEDS.iter().filter(wanted).filter(|need| !need.proof.is_there()).collect()
+}
+
+/// Whether to install Debian's compiler. bpf-linker is built with its LLVM and may not read what
+/// another compiler writes, so a nightly will do only where Debian's is not offered.
+fn wants_compiler(found: Option<&Toolchain>, offered: impl Fn() -> bool) -> bool {
+    match found {
+        Some(Toolchain::Debian) => false,
+        Some(Toolchain::Rustup { .. }) => offered(),
+        None => true,
+    }
 }
 
 /// What to do on a machine without apt.
@@ -79,17 +105,31 @@ fn elsewhere(missing: &[&Need]) -> String {
     )
 }
 
-fn check_components() {
-    for (component, subcommand) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
-        let mut cargo = workspace::cargo(&[subcommand, "--version"]);
-        let cargo: &mut Command = &mut cargo;
-        if process::answer(cargo).is_none() {
-            output::note(&format!(
-                "`cargo {subcommand}` is missing, which `cargo xtask test` needs: run \
-                 `rustup component add {component}`"
-            ));
-        }
+/// Adds what `cargo xtask test` needs of the toolchain that runs xtask.
+pub(crate) fn install_components() -> Result<()> {
+    let missing = missing_components();
+    if missing.is_empty() {
+        return Ok(());
     }
+    let names = missing.join(" ");
+    if let Some(rustup) = process::find("rustup") {
+        // rustup has named the toolchain in use in our environment, so it adds them to that one.
+        let mut rustup = Command::new(rustup);
+        rustup.args(["component", "add"]).args(&missing);
+        process::step(&format!("setup: rustup component add {names}"), "components", rustup)?;
+    }
+    if !missing_components().is_empty() {
+        bail!("the toolchain that runs this has no {names}: install it as you installed cargo");
+    }
+    Ok(())
+}
+
+fn missing_components() -> Vec<&'static str> {
+    let mut components = vec![("rustfmt", "fmt"), ("clippy", "clippy")];
+    components.retain(|(_, subcommand)| {
+        process::answer(&mut workspace::cargo(&[subcommand, "--version"])).is_none()
+    });
+    components.into_iter().map(|(component, _)| component).collect()
 }
 
 #[cfg(test)]
@@ -101,5 +141,19 @@ mod tests {
         let text = elsewhere(&NEEDS.iter().collect::<Vec<_>>());
         assert!(text.contains("etcd-server") && text.contains("rust-src"), "{text}");
         assert_eq!(text.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_nightly_will_do_only_where_debians_compiler_is_not_offered() {
+        let nightly = Toolchain::Rustup { name: "nightly".to_owned() };
+        for (why, found, offered, want) in [
+            ("it is there", Some(&Toolchain::Debian), true, false),
+            ("it goes with the linker", Some(&nightly), true, true),
+            ("an older release", Some(&nightly), false, false),
+            ("nothing else will do", None, true, true),
+            ("apt says what it has not", None, false, true),
+        ] {
+            assert_eq!(wants_compiler(found, || offered), want, "{why}");
+        }
     }
 }

@@ -58,7 +58,7 @@ fn unless_interrupted() -> Result<()> {
 }
 
 fn refuse_unknown(needs: &[&Need]) -> Result<()> {
-    let unknown: Vec<_> = needs.iter().map(|need| need.package).filter(|p| !is_known(p)).collect();
+    let unknown: Vec<_> = needs.iter().map(|need| need.package).filter(|p| !offers(p)).collect();
     if unknown.is_empty() {
         return Ok(());
     }
@@ -69,7 +69,8 @@ fn refuse_unknown(needs: &[&Need]) -> Result<()> {
     )
 }
 
-fn is_known(package: &str) -> bool {
+/// Whether apt can install the package.
+pub(super) fn offers(package: &str) -> bool {
     let policy = process::answer(Command::new("apt-cache").args(["policy", package]));
     policy.is_some_and(|text| has_candidate(&text))
 }

@@ -9,7 +9,7 @@ use crate::process;
 pub(super) enum Group {
     /// On every machine.
     Always,
-    /// Only where no compiler for the kernel programs is found.
+    /// Only where Debian's compiler for the kernel programs is not found, and nothing else will do.
     Compiler,
     /// Only where bpf-linker has to be built.
     Linker,
@@ -65,6 +65,9 @@ const fn compiler(package: &'static str, list: &'static str) -> Need {
 
 use Group::{Always, Linker};
 
+/// Debian's compiler for the kernel programs.
+pub(super) const COMPILER: &str = "rustc-web";
+
 /// Everything, in the order in which it is reported.
 pub(super) const NEEDS: [Need; 22] = [
     service("etcd-server", "etcd", "etcd"),
@@ -85,7 +88,7 @@ pub(super) const NEEDS: [Need; 22] = [
         "/usr/include/google/protobuf/descriptor.proto",
         "etcd's protocol in the daemon",
     ),
-    compiler("rustc-web", "/var/lib/dpkg/info/rustc-web.list"),
+    compiler(COMPILER, "/var/lib/dpkg/info/rustc-web.list"),
     compiler("cargo-web", "/var/lib/dpkg/info/cargo-web.list"),
     compiler("rust-web-src", "/var/lib/dpkg/info/rust-web-src.list"),
     Need { group: Linker, ..always("g++", "g++", "building bpf-linker") },
