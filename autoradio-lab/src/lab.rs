@@ -245,10 +245,7 @@ impl Builder {
                 return Err(LabError::TooMany { count, max: HOSTS_MAX });
             }
         }
-        if !pass_object.is_file() {
-            let remedy = "`cargo xtask build-ebpf` makes it";
-            return Err(LabError::Missing { path: pass_object, remedy });
-        }
+        require_pass_object(&pass_object)?;
         if persist::exists(&record.name) {
             return Err(LabError::Exists { name: record.name });
         }
@@ -264,4 +261,11 @@ impl Builder {
 /// An error, and what to do, unless this process may make namespaces.
 pub fn require_root() -> Result<(), LabError> {
     if nix::unistd::geteuid().is_root() { Ok(()) } else { Err(LabError::NotRoot) }
+}
+
+/// An error unless the program for the veths' far ends has been built.
+pub(crate) fn require_pass_object(path: &Path) -> Result<(), LabError> {
+    let remedy = "`cargo xtask build-ebpf` makes it";
+    let missing = || LabError::Missing { path: path.to_owned(), remedy };
+    if path.is_file() { Ok(()) } else { Err(missing()) }
 }

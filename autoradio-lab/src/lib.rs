@@ -30,6 +30,7 @@ pub mod error;
 pub mod interrupt;
 pub mod lab;
 pub mod persist;
+pub mod probe;
 
 pub use client::Client;
 pub use error::LabError;

@@ -57,7 +57,7 @@ pub fn create_host(network: Network, host: &Host) -> Result<(), LabError> {
 
 /// A packet that native XDP on one end of a veth sends back is lost unless the other end has a
 /// native XDP program too; this one passes everything. `ip` leaves it attached.
-fn pass_everything(network: Network, port: &str) -> Result<(), LabError> {
+pub(crate) fn pass_everything(network: Network, port: &str) -> Result<(), LabError> {
     let mut attach = netns::command(network.bridge, "ip");
     attach.args(["link", "set", "dev", port, "xdpdrv", "obj"]);
     attach.arg(network.pass_object).args(["sec", "xdp"]);

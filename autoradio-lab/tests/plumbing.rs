@@ -1,8 +1,9 @@
 //! The lab's own network, without any daemon.
 
+use std::path::Path;
 use std::time::Duration;
 
-use autoradio_lab::{Lab, LabError, faults, names, netns, persist};
+use autoradio_lab::{Lab, LabError, faults, names, netns, persist, probe};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -130,4 +131,18 @@ fn a_stopped_process_hangs_until_it_is_continued() {
     faults::kill(host, "sleep").unwrap();
     assert!(!sleeper.wait(SOON).unwrap().success(), "a killed process ended well");
     assert!(matches!(faults::kill(host, "sleep"), Err(LabError::Process { .. })));
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn the_probe_says_what_is_not_possible_and_leaves_nothing_behind() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    probe::try_all(&here.join("../target/bpf/pass")).unwrap();
+    let refused = probe::try_all(&here.join("Cargo.toml")).unwrap_err();
+    assert!(matches!(refused, LabError::Command { .. }), "{refused}");
+    let ours = format!("t{}-", std::process::id());
+    let left = netns::list().into_iter().filter(|namespace| {
+        names::owner(namespace).is_some_and(|(lab, host)| lab.starts_with(&ours) && host == "probe")
+    });
+    assert_eq!(left.count(), 0);
 }
