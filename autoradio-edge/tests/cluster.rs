@@ -122,7 +122,7 @@ async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
     let lost = health.wait_for(|health| !health.leased);
     drop(in_time("the loss is noticed", PATIENCE, lost).await.unwrap());
     assert_eq!(joined.handle.snapshots.borrow().mounts.len(), 1, "frozen, not emptied");
-    signal(pid, Signal::SIGCONT);
+    // Straight from the stop: continued, it could extend the lease once more and be taken for its successor.
     signal(pid, Signal::SIGKILL);
     let back = health.wait_for(|health| health.leased && health.watching);
     drop(in_time("etcd is followed again", PATIENCE, back).await.unwrap());

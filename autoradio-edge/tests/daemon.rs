@@ -94,6 +94,10 @@ impl Loopback {
         daemon(&flags)
     }
 
+    fn log(&self) -> std::path::PathBuf {
+        self.dir.path().join("daemon.log")
+    }
+
     fn etcd_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.etcd[0])
     }
@@ -228,8 +232,12 @@ fn ask_tcp_twice(port: u16, query: &[u8]) -> Message {
 
 /// Starts a node and waits until it says that it is ready.
 async fn start(node: &Loopback) -> Running {
-    let running = Running(node.command(&[]).stderr(Stdio::null()).spawn().unwrap());
+    let log = std::fs::File::options().create(true).append(true).open(node.log()).unwrap();
+    let mut running = Running(node.command(&[]).stderr(log).spawn().unwrap());
     until("the node is ready", PATIENCE, async || {
+        let ended = running.0.try_wait().unwrap();
+        let log = || std::fs::read_to_string(node.log()).unwrap();
+        assert!(ended.is_none(), "the daemon ended: {ended:?}\n{}", log());
         get(node.admin, "/readyz").starts_with("HTTP/1.0 200").then_some(())
     })
     .await;
