@@ -50,6 +50,8 @@ pub const HTTP_HEADERS_MAX: usize = 100;
 pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
 /// Connections the front holds at one time.
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Clients over that limit that are told so at one time; more are closed without a word.
+pub const HTTP_REFUSALS_MAX: usize = 32;
 /// Longest time a connection to an Icecast may take to open, in milliseconds.
 pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
 /// Longest time an Icecast may take to answer a request, in milliseconds.

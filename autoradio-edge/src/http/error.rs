@@ -19,6 +19,12 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The node has all the connections it may have.
+    #[error("this node has all the {connections_max} connections it may have, try again")]
+    NodeFull {
+        /// How many that is.
+        connections_max: usize,
+    },
     /// Bytes that are no request head.
     #[error("the request head is malformed: {source}")]
     HeadMalformed {
@@ -117,6 +123,7 @@ impl FrontError {
             Self::Unauthorized => 401,
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }
+            | Self::NodeFull { .. }
             | Self::NoMaster { .. }
             | Self::MountFull { .. }
             | Self::IcecastUnreachable { .. }

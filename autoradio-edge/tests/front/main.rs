@@ -234,6 +234,18 @@ fn listeners_over_the_mounts_limit_are_refused() {
 }
 
 #[test]
+fn one_connection_more_is_told_so_and_has_its_place_when_another_leaves() {
+    let rig = Rig::with_room_for(2);
+    let page = "GET / HTTP/1.0\r\n\r\n";
+    let idle = [rig.send(""), rig.send("")];
+    let answer = rig.send(page).read_all();
+    assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: ") && answer.contains(" 2 connections"), "{answer}");
+    drop(idle);
+    wait_until("a place is free", || rig.send(page).read_all().starts_with("HTTP/1.0 200 "));
+}
+
+#[test]
 fn short_requests_have_short_answers() {
     let rig = Rig::start();
     let huge = format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(20_000));

@@ -37,6 +37,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::with_room_for(16_384)
+    }
+
+    /// One whose front holds that many connections.
+    pub(crate) fn with_room_for(connections_max: usize) -> Self {
         let icecast = Icecast::start();
         let snapshot = snapshot(icecast.port);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -54,6 +59,7 @@ impl Rig {
                 relay_password: "inner-relay".to_owned(),
                 admin_password: "inner-admin".to_owned(),
             },
+            connections_max,
         };
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());

@@ -154,6 +154,7 @@ mod tests {
                 relay_password: String::new(),
                 admin_password: String::new(),
             },
+            connections_max: 16_384,
         }
     }
 
