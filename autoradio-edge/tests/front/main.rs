@@ -92,6 +92,20 @@ fn chunks_of_a_source_do_not_reach_its_listeners() {
 }
 
 #[test]
+fn a_source_that_breaks_its_chunks_is_told_so() {
+    let rig = Rig::start();
+    let mut source = rig.send(format!(
+        "PUT /live.mp3 HTTP/1.1\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\n\
+         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    ));
+    assert_eq!(source.read_head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    source.write(b"5\r\nhello\r\nno size\r\n");
+    source.stream.shutdown(std::net::Shutdown::Write).expect("still open");
+    let answer = source.read_all();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("chunked body"), "{answer}");
+}
+
+#[test]
 fn sources_are_refused_before_they_are_told_to_continue() {
     let rig = Rig::start();
     let wrong = "Authorization: Basic c291cmNlOndyb25n\r\n";
