@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use autoradio_common::limits::{HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX};
+use autoradio_common::limits::{
+    HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_ICECAST_HEAD_BYTES_MAX,
+};
 
 use super::reply::Reply;
 use crate::cluster::MountPath;
@@ -34,6 +36,15 @@ pub enum FrontError {
     /// A head over the limit, in bytes or in fields.
     #[error("the request head is larger than {HTTP_HEAD_BYTES_MAX} bytes or has too many fields")]
     HeadTooLarge,
+    /// A head that is fine here and that Icecast cannot take.
+    #[error(
+        "with what is passed on, the request head has {bytes} bytes, and Icecast takes \
+         {HTTP_ICECAST_HEAD_BYTES_MAX}: shorten the stream's description or title"
+    )]
+    HeadTooLargeForIcecast {
+        /// Its length towards Icecast.
+        bytes: usize,
+    },
     /// A head that was not complete in time.
     #[error("the request head took longer than {HTTP_HEAD_MS_MAX} ms")]
     HeadTooSlow,
@@ -117,7 +128,7 @@ impl FrontError {
             | Self::LengthMalformed
             | Self::ChunkMalformed
             | Self::MountMissing => 400,
-            Self::HeadTooLarge => 431,
+            Self::HeadTooLarge | Self::HeadTooLargeForIcecast { .. } => 431,
             Self::HeadTooSlow => 408,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
             Self::Unauthorized => 401,

@@ -106,6 +106,27 @@ fn a_source_that_breaks_its_chunks_is_told_so() {
 }
 
 #[test]
+fn a_head_that_icecast_cannot_take_is_refused_with_a_sentence() {
+    let rig = Rig::start();
+    let described = |bytes: usize| {
+        let head = format!(
+            "SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\nice-name: "
+        );
+        rig.send(format!("{head}{}\r\n\r\n", "x".repeat(bytes)))
+    };
+    assert_eq!(described(3_800).read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+    let answer = described(4_095).read_all();
+    assert!(answer.starts_with("HTTP/1.0 431 ") && answer.contains("takes 4095"), "{answer}");
+    let song = "x".repeat(4_095);
+    let answer = rig
+        .send(format!(
+            "GET /admin/metadata?mode=updinfo&mount=/live.mp3&song={song} HTTP/1.0\r\n{AUTHORIZATION}\r\n"
+        ))
+        .read_all();
+    assert!(answer.starts_with("HTTP/1.0 431 "), "{answer}");
+}
+
+#[test]
 fn sources_are_refused_before_they_are_told_to_continue() {
     let rig = Rig::start();
     let wrong = "Authorization: Basic c291cmNlOndyb25n\r\n";

@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
-use super::{listener, metadata, pages, source};
+use super::{listener, metadata, pages, source, tcp};
 use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
@@ -228,8 +228,7 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
 }
 
 async fn serve(shared: &Shared, mut client: TcpStream) {
-    // Heads and titles are small and must not wait for more; audio comes in pieces that are worth a segment.
-    if client.set_nodelay(true).is_err() {
+    if tcp::tune(&client).is_err() {
         return;
     }
     let sniffed = tokio::select! {
