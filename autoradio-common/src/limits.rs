@@ -76,14 +76,20 @@ pub const HTTP_KEEPALIVE_QUESTIONS_MAX: u32 = 3;
 pub const HTTP_LINGER_MS_MAX: u64 = 1_000;
 /// Longest time the serving of one page may take, in milliseconds.
 pub const HTTP_PAGE_MS_MAX: u64 = 30_000;
+/// Mounts that the status page shows; it says how many more there are.
+pub const HTTP_STATUS_MOUNTS_MAX: usize = 500;
 /// Longest wait for short answers to finish when the front stops, in milliseconds.
 pub const HTTP_STOP_MS_MAX: u64 = 2_000;
 /// Longest wait for an Icecast to let go of a source that was taken over, in milliseconds.
 pub const HTTP_TAKEOVER_MS_MAX: u64 = 1_500;
 /// Password checks (argon2) that run at one time: each takes tens of milliseconds and tens of megabytes.
 pub const HTTP_PASSWORD_CHECKS_MAX: usize = 4;
-/// Passwords remembered as right, so that a client that connects again costs no new check.
-pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = 256;
+/// Password checks that wait for their turn; more are refused, to come again.
+pub const HTTP_PASSWORD_WAITERS_MAX: usize = 64;
+/// Longest wait for a password check's turn, in milliseconds.
+pub const HTTP_PASSWORD_WAIT_MS_MAX: u64 = 5_000;
+/// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
+pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
 /// Longest chunk-size line or trailer section of a chunked body, in bytes.
 pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.
