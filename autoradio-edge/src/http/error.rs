@@ -77,6 +77,9 @@ pub enum FrontError {
     /// No credentials, or wrong ones.
     #[error("this mount's source user name and password are needed")]
     Unauthorized,
+    /// More passwords to check than can be checked in time.
+    #[error("too many passwords are being checked at this moment, try again")]
+    PasswordsBusy,
     /// Nobody holds the mount yet.
     #[error("mount {mount} has no master at this moment, try again")]
     NoMaster {
@@ -135,6 +138,7 @@ impl FrontError {
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }
             | Self::NodeFull { .. }
+            | Self::PasswordsBusy
             | Self::NoMaster { .. }
             | Self::MountFull { .. }
             | Self::IcecastUnreachable { .. }

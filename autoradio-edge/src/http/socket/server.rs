@@ -148,9 +148,13 @@ impl Shared {
         record: &MountRecord,
     ) -> Result<(), FrontError> {
         let allowed = self.verifier.allows(head, record).await;
-        let verdict = if allowed { "granted" } else { "denied" };
+        let verdict = match allowed {
+            Ok(true) => "granted",
+            Ok(false) => "denied",
+            Err(_) => "busy",
+        };
         metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed.then_some(()).ok_or(FrontError::Unauthorized)
+        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
     }
 }
 
