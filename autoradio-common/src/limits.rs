@@ -42,32 +42,52 @@ pub const DNS_TCP_IDLE_MS: u64 = 10_000;
 
 /// Longest head of an HTTP request, in bytes.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Longest head that Icecast 2.4 reads, in bytes: its buffer holds 4096, the last of which ends the text.
+pub const HTTP_ICECAST_HEAD_BYTES_MAX: usize = 4_095;
+/// Longest `User-Agent` of a listener that is passed on to Icecast, in bytes; a longer one is left out.
+pub const HTTP_AGENT_BYTES_MAX: usize = 512;
 /// Header fields of one HTTP request.
 pub const HTTP_HEADERS_MAX: usize = 100;
 /// Longest time a client may take to send its request head, in milliseconds.
 pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
 /// Connections the front holds at one time.
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Clients over that limit that are told so at one time; more are closed without a word.
+pub const HTTP_REFUSALS_MAX: usize = 32;
 /// Longest time a connection to an Icecast may take to open, in milliseconds.
 pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
 /// Longest time an Icecast may take to answer a request, in milliseconds.
 pub const HTTP_REPLY_MS_MAX: u64 = 5_000;
 /// Largest whole answer of an Icecast that is read before it is passed on, in bytes.
 pub const HTTP_REPLY_BYTES_MAX: usize = 64 * 1024;
-/// Longest time one write to a client or an Icecast may make no progress, in milliseconds.
+/// Longest time one write to a client or an Icecast, or one read of audio, may make no progress, in milliseconds.
+///
+/// Icecast drops a source after 10 s of silence, so a longer silence is a peer that is gone.
 pub const HTTP_STALL_MS_MAX: u64 = 30_000;
+/// Silence after which TCP asks whether a peer is still there, in milliseconds.
+pub const HTTP_KEEPALIVE_IDLE_MS: u64 = 30_000;
+/// Pause between such questions, in milliseconds.
+pub const HTTP_KEEPALIVE_PAUSE_MS: u64 = 10_000;
+/// Questions without an answer after which the peer is gone.
+pub const HTTP_KEEPALIVE_QUESTIONS_MAX: u32 = 3;
 /// Longest time a refused client is read from after its answer, so that it can see the answer, in milliseconds.
 pub const HTTP_LINGER_MS_MAX: u64 = 1_000;
 /// Longest time the serving of one page may take, in milliseconds.
 pub const HTTP_PAGE_MS_MAX: u64 = 30_000;
+/// Mounts that the status page shows; it says how many more there are.
+pub const HTTP_STATUS_MOUNTS_MAX: usize = 500;
 /// Longest wait for short answers to finish when the front stops, in milliseconds.
 pub const HTTP_STOP_MS_MAX: u64 = 2_000;
 /// Longest wait for an Icecast to let go of a source that was taken over, in milliseconds.
 pub const HTTP_TAKEOVER_MS_MAX: u64 = 1_500;
 /// Password checks (argon2) that run at one time: each takes tens of milliseconds and tens of megabytes.
 pub const HTTP_PASSWORD_CHECKS_MAX: usize = 4;
-/// Passwords remembered as right, so that a client that connects again costs no new check.
-pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = 256;
+/// Password checks that wait for their turn; more are refused, to come again.
+pub const HTTP_PASSWORD_WAITERS_MAX: usize = 64;
+/// Longest wait for a password check's turn, in milliseconds.
+pub const HTTP_PASSWORD_WAIT_MS_MAX: u64 = 5_000;
+/// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
+pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
 /// Longest chunk-size line or trailer section of a chunked body, in bytes.
 pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.

@@ -328,6 +328,7 @@ impl Node {
             node: self.config.name.clone(),
             ports: self.config.http_ports.clone(),
             secrets: self.cluster.secrets.clone(),
+            connections_max: clients_max() as usize / 2,
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));

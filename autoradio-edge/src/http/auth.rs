@@ -1,23 +1,28 @@
 //! Credentials of sources: HTTP Basic against a mount's argon2 hash.
 //!
 //! A source login is up to four connections and a title one or two more, so a password found right is remembered under
-//! a hash keyed by a secret of this process. Wrong ones are not: they cost their sender a check each time.
+//! a hash keyed by a secret of this process. Wrong ones are not: they cost their sender a check each time. Checks that
+//! cannot be made soon are refused, so that a flood of wrong passwords delays nobody for long.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use argon2::password_hash::phc::PasswordHash;
-use autoradio_common::limits::{HTTP_PASSWORD_CHECKS_MAX, HTTP_PASSWORDS_REMEMBERED_MAX};
+use autoradio_common::limits::{
+    HTTP_PASSWORD_CHECKS_MAX, HTTP_PASSWORD_WAIT_MS_MAX, HTTP_PASSWORD_WAITERS_MAX,
+    HTTP_PASSWORDS_REMEMBERED_MAX,
+};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
-use super::RequestHead;
-use crate::cluster::MountRecord;
+use super::{FrontError, RequestHead};
+use crate::cluster::{MountPath, MountRecord};
 
 /// What a client gave as its name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -47,8 +52,11 @@ impl Credentials {
 /// Checks passwords, few at a time, and remembers the right ones.
 pub(super) struct Verifier {
     key: [u8; 32],
-    right: Mutex<VecDeque<[u8; 32]>>,
+    /// Per mount, the tag of what was right last.
+    right: Mutex<HashMap<MountPath, [u8; 32]>>,
     running: Semaphore,
+    waiting: Semaphore,
+    wait_max: Duration,
 }
 
 impl Verifier {
@@ -58,61 +66,78 @@ impl Verifier {
             key: rand::random(),
             right: Mutex::default(),
             running: Semaphore::new(HTTP_PASSWORD_CHECKS_MAX),
+            waiting: Semaphore::new(HTTP_PASSWORD_WAITERS_MAX),
+            wait_max: Duration::from_millis(HTTP_PASSWORD_WAIT_MS_MAX),
         }
     }
 
-    /// Whether `head` carries the source credentials of `record`.
+    /// Whether `head` carries the source credentials of `record`; an error when too many others wait to know the same.
     ///
-    /// The password is checked even when the user name is wrong, so that the time taken does not tell which it was.
-    pub(super) async fn allows(&self, head: &RequestHead, record: &MountRecord) -> bool {
+    /// What was right before is answered at once. Everything else costs a whole check, of a right password under a
+    /// wrong name too, so that the time a refusal takes does not tell which of the two was wrong.
+    pub(super) async fn allows(
+        &self,
+        head: &RequestHead,
+        record: &MountRecord,
+    ) -> Result<bool, FrontError> {
         let Some(given) = Credentials::of(head) else {
-            return false;
+            return Ok(false);
         };
-        let user_right = given.user.as_bytes().ct_eq(record.source_username.as_bytes());
-        let password_right =
-            self.password_right(given.password, record.source_password_hash.clone()).await;
-        bool::from(user_right) & password_right
-    }
-
-    async fn password_right(&self, password: String, hash: String) -> bool {
-        let tag = self.tag(&password, &hash);
-        if self.remembers(&tag) {
-            return true;
+        let user_right = bool::from(given.user.as_bytes().ct_eq(record.source_username.as_bytes()));
+        let hash = record.source_password_hash.clone();
+        let tag = self.tag(&given, &hash);
+        if user_right && self.remembers(&record.path, &tag) {
+            return Ok(true);
         }
-        let Ok(_permit) = self.running.acquire().await else {
-            return false;
-        };
-        let check = tokio::task::spawn_blocking(move || verify(&password, &hash));
-        let right = check.await.unwrap_or(false);
+        let right = self.check(given.password, hash).await? && user_right;
         if right {
-            self.remember(tag);
+            self.remember(&record.path, tag);
         }
-        right
+        Ok(right)
     }
 
-    fn tag(&self, password: &str, hash: &str) -> [u8; 32] {
+    /// Checks a password when its turn comes.
+    async fn check(&self, password: String, hash: String) -> Result<bool, FrontError> {
+        let waiting = self.waiting.try_acquire().map_err(|_| FrontError::PasswordsBusy)?;
+        let turn = tokio::time::timeout(self.wait_max, self.running.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(FrontError::PasswordsBusy);
+        };
+        drop(waiting);
+        let check = tokio::task::spawn_blocking(move || verify(&password, &hash));
+        Ok(check.await.unwrap_or(false))
+    }
+
+    fn tag(&self, given: &Credentials, hash: &str) -> [u8; 32] {
         let mut digest = Sha256::new();
         digest.update(self.key);
-        digest.update((hash.len() as u64).to_be_bytes());
-        digest.update(hash.as_bytes());
-        digest.update(password.as_bytes());
+        for part in [hash, &given.user] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        digest.update(given.password.as_bytes());
         digest.finalize().into()
     }
 
-    fn remembers(&self, tag: &[u8; 32]) -> bool {
-        let right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        right.iter().any(|known| known.ct_eq(tag).into())
+    fn remembers(&self, mount: &MountPath, tag: &[u8; 32]) -> bool {
+        self.right().get(mount).is_some_and(|known| known.ct_eq(tag).into())
     }
 
-    fn remember(&self, tag: [u8; 32]) {
-        let mut right = self.right.lock().unwrap_or_else(PoisonError::into_inner);
-        if right.contains(&tag) {
-            return;
+    /// A mount has one right password, so a newer one takes the older one's place. When mounts that were deleted since
+    /// fill the room, any one is forgotten: it costs its source one check.
+    fn remember(&self, mount: &MountPath, tag: [u8; 32]) {
+        let mut right = self.right();
+        if right.len() >= HTTP_PASSWORDS_REMEMBERED_MAX
+            && !right.contains_key(mount)
+            && let Some(other) = right.keys().next().cloned()
+        {
+            right.remove(&other);
         }
-        if right.len() == HTTP_PASSWORDS_REMEMBERED_MAX {
-            right.pop_front();
-        }
-        right.push_back(tag);
+        right.insert(mount.clone(), tag);
+    }
+
+    fn right(&self) -> MutexGuard<'_, HashMap<MountPath, [u8; 32]>> {
+        self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -124,6 +149,8 @@ fn verify(password: &str, hash: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use autoradio_common::limits::MOUNTS_MAX;
+
     use super::super::testing::{head_of, mount_record};
     use super::*;
 
@@ -153,28 +180,62 @@ mod tests {
             ("not base64", "Basic %%%".to_owned(), false),
             ("another scheme", "Bearer abc".to_owned(), false),
         ] {
-            let got = verifier.allows(&head_with(&authorization), &record).await;
+            let got = verifier.allows(&head_with(&authorization), &record).await.expect(why);
             assert_eq!(got, want, "{why}");
         }
-        assert!(!verifier.allows(&head_of("SOURCE /m HTTP/1.0\r\n\r\n"), &record).await);
+        let nothing = verifier.allows(&head_of("SOURCE /m HTTP/1.0\r\n\r\n"), &record).await;
+        assert!(matches!(nothing, Ok(false)));
     }
 
     #[tokio::test]
-    async fn a_new_password_makes_the_old_one_wrong_at_once() {
+    async fn a_new_name_or_password_makes_the_old_one_wrong_at_once() {
         let verifier = Verifier::new();
         let head = head_with(&Credentials::basic("source", "old"));
-        assert!(verifier.allows(&head, &mount_record("/m", "source", "old")).await);
-        assert!(!verifier.allows(&head, &mount_record("/m", "source", "new")).await);
+        let old = mount_record("/m", "source", "old");
+        let renamed = MountRecord { source_username: "dj".to_owned(), ..old.clone() };
+        let new = mount_record("/m", "source", "new");
+        for (why, record, want) in
+            [("old", old, true), ("name", renamed, false), ("new", new, false)]
+        {
+            assert_eq!(verifier.allows(&head, &record).await.expect("a turn"), want, "{why}");
+        }
     }
 
     #[test]
-    fn only_so_many_passwords_are_remembered() {
+    fn every_mount_of_a_full_cluster_is_remembered_and_no_more() {
         let verifier = Verifier::new();
-        for number in 0..=HTTP_PASSWORDS_REMEMBERED_MAX {
-            verifier.remember(verifier.tag(&number.to_string(), "hash"));
+        let mount = |number: usize| format!("/{number}").parse().expect("a mount path");
+        for number in 0..MOUNTS_MAX {
+            verifier.remember(&mount(number), [1; 32]);
         }
-        let known = |password: &str| verifier.remembers(&verifier.tag(password, "hash"));
-        assert!(!known("0") && known("1") && known(&HTTP_PASSWORDS_REMEMBERED_MAX.to_string()));
+        assert!((0..MOUNTS_MAX).all(|number| verifier.remembers(&mount(number), &[1; 32])));
+        verifier.remember(&mount(0), [2; 32]);
+        assert!(
+            verifier.remembers(&mount(0), &[2; 32]) && !verifier.remembers(&mount(0), &[1; 32])
+        );
+        verifier.remember(&mount(MOUNTS_MAX), [1; 32]);
+        assert!(verifier.remembers(&mount(MOUNTS_MAX), &[1; 32]));
+        assert_eq!(verifier.right().len(), HTTP_PASSWORDS_REMEMBERED_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_wrong_passwords_keeps_out_no_source_that_was_right_before() {
+        let verifier = Verifier { wait_max: Duration::from_millis(10), ..Verifier::new() };
+        let record = mount_record("/m", "source", "hackme");
+        let right = head_with(&Credentials::basic("source", "hackme"));
+        let wrong = head_with(&Credentials::basic("source", "wrong"));
+        assert!(verifier.allows(&right, &record).await.expect("a turn"));
+
+        let turns = verifier.running.acquire_many(HTTP_PASSWORD_CHECKS_MAX as u32).await;
+        let late = verifier.allows(&wrong, &record).await;
+        assert!(matches!(late, Err(FrontError::PasswordsBusy)), "no turn in time");
+        let waiters = verifier.waiting.acquire_many(HTTP_PASSWORD_WAITERS_MAX as u32).await;
+        drop(turns);
+        let full = verifier.allows(&wrong, &record).await;
+        assert!(matches!(full, Err(FrontError::PasswordsBusy)), "no room to wait");
+        assert!(verifier.allows(&right, &record).await.expect("no turn needed"));
+        drop(waiters);
+        assert!(!verifier.allows(&wrong, &record).await.expect("a turn"));
     }
 
     #[test]

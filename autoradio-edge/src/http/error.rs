@@ -3,7 +3,9 @@
 use std::io;
 use std::net::SocketAddr;
 
-use autoradio_common::limits::{HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX};
+use autoradio_common::limits::{
+    HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_ICECAST_HEAD_BYTES_MAX,
+};
 
 use super::reply::Reply;
 use crate::cluster::MountPath;
@@ -19,6 +21,12 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// The node has all the connections it may have.
+    #[error("this node has all the {connections_max} connections it may have, try again")]
+    NodeFull {
+        /// How many that is.
+        connections_max: usize,
+    },
     /// Bytes that are no request head.
     #[error("the request head is malformed: {source}")]
     HeadMalformed {
@@ -28,6 +36,15 @@ pub enum FrontError {
     /// A head over the limit, in bytes or in fields.
     #[error("the request head is larger than {HTTP_HEAD_BYTES_MAX} bytes or has too many fields")]
     HeadTooLarge,
+    /// A head that is fine here and that Icecast cannot take.
+    #[error(
+        "with what is passed on, the request head has {bytes} bytes, and Icecast takes \
+         {HTTP_ICECAST_HEAD_BYTES_MAX}: shorten the stream's description or title"
+    )]
+    HeadTooLargeForIcecast {
+        /// Its length towards Icecast.
+        bytes: usize,
+    },
     /// A head that was not complete in time.
     #[error("the request head took longer than {HTTP_HEAD_MS_MAX} ms")]
     HeadTooSlow,
@@ -60,6 +77,9 @@ pub enum FrontError {
     /// No credentials, or wrong ones.
     #[error("this mount's source user name and password are needed")]
     Unauthorized,
+    /// More passwords to check than can be checked in time.
+    #[error("too many passwords are being checked at this moment, try again")]
+    PasswordsBusy,
     /// Nobody holds the mount yet.
     #[error("mount {mount} has no master at this moment, try again")]
     NoMaster {
@@ -111,12 +131,14 @@ impl FrontError {
             | Self::LengthMalformed
             | Self::ChunkMalformed
             | Self::MountMissing => 400,
-            Self::HeadTooLarge => 431,
+            Self::HeadTooLarge | Self::HeadTooLargeForIcecast { .. } => 431,
             Self::HeadTooSlow => 408,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
             Self::Unauthorized => 401,
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }
+            | Self::NodeFull { .. }
+            | Self::PasswordsBusy
             | Self::NoMaster { .. }
             | Self::MountFull { .. }
             | Self::IcecastUnreachable { .. }

@@ -1,13 +1,13 @@
-//! The front with a real Icecast behind it and real clients before it. Needs icecast2, ffmpeg and curl.
+//! The front with a real Icecast behind it and real clients before it: icecast2, ffmpeg, oggfwd, liquidsoap and curl.
 
+mod clients;
 mod rig;
 
-use std::process::Command;
 use std::sync::Arc;
 
 use autoradio_edge::cluster::Master;
 use autoradio_edge::http::{Front, FrontError};
-use rig::{AUTHORIZATION, Client, PASSWORD, Process, Rig, mount, mount_record, wait_until};
+use rig::{AUTHORIZATION, Client, PASSWORD, Rig, mount, mount_record, wait_until};
 
 /// What Icecast passes on at a time, in bytes: less stays with it until more comes.
 const BLOCK: usize = 1_400;
@@ -29,23 +29,6 @@ fn listen(rig: &Rig, fields: &str) -> (Client, String) {
         playing
     });
     found.expect("a listener")
-}
-
-#[test]
-fn ffmpeg_in_both_its_forms_is_heard_by_curl() {
-    let rig = Rig::start();
-    for legacy in ["0", "1"] {
-        let mut ffmpeg = rig.ffmpeg(&[PASSWORD, "-legacy_icecast", legacy]);
-        rig.wait_for("ffmpeg streams", |mount| mount.source_connected && mount.bytes_in > 0);
-        let url = rig.url("/live.mp3");
-        let curl = Process::spawn(Command::new("curl").args(["-sS", "-m", "3", &url]));
-        let (audio, _) = curl.output();
-        assert!(audio.len() > 16_000, "legacy {legacy}: {} bytes", audio.len());
-        let borders = audio.windows(2).filter(|w| w[0] == 0xff && w[1] & 0xe0 == 0xe0).count();
-        assert!(borders > 10, "legacy {legacy}: no MPEG frames in {} bytes", audio.len());
-        ffmpeg.kill();
-        rig.wait_for("ffmpeg has left", |mount| !mount.source_connected);
-    }
 }
 
 #[test]
@@ -89,6 +72,41 @@ fn chunks_of_a_source_do_not_reach_its_listeners() {
     source.write(b"0\r\n\r\n");
     let answer = source.read_all();
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"), "{answer}");
+}
+
+#[test]
+fn a_source_that_breaks_its_chunks_is_told_so() {
+    let rig = Rig::start();
+    let mut source = rig.send(format!(
+        "PUT /live.mp3 HTTP/1.1\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\n\
+         Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n"
+    ));
+    assert_eq!(source.read_head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    source.write(b"5\r\nhello\r\nno size\r\n");
+    source.stream.shutdown(std::net::Shutdown::Write).expect("still open");
+    let answer = source.read_all();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("chunked body"), "{answer}");
+}
+
+#[test]
+fn a_head_that_icecast_cannot_take_is_refused_with_a_sentence() {
+    let rig = Rig::start();
+    let described = |bytes: usize| {
+        let head = format!(
+            "SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\nice-name: "
+        );
+        rig.send(format!("{head}{}\r\n\r\n", "x".repeat(bytes)))
+    };
+    assert_eq!(described(3_800).read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+    let answer = described(4_095).read_all();
+    assert!(answer.starts_with("HTTP/1.0 431 ") && answer.contains("takes 4095"), "{answer}");
+    let song = "x".repeat(4_095);
+    let answer = rig
+        .send(format!(
+            "GET /admin/metadata?mode=updinfo&mount=/live.mp3&song={song} HTTP/1.0\r\n{AUTHORIZATION}\r\n"
+        ))
+        .read_all();
+    assert!(answer.starts_with("HTTP/1.0 431 "), "{answer}");
 }
 
 #[test]
@@ -231,6 +249,18 @@ fn listeners_over_the_mounts_limit_are_refused() {
     let answer = rig.send("GET /live.mp3 HTTP/1.0\r\n\r\n").read_all();
     assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
     drop(listener);
+}
+
+#[test]
+fn one_connection_more_is_told_so_and_has_its_place_when_another_leaves() {
+    let rig = Rig::with_room_for(2);
+    let page = "GET / HTTP/1.0\r\n\r\n";
+    let idle = [rig.send(""), rig.send("")];
+    let answer = rig.send(page).read_all();
+    assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+    assert!(answer.contains("\r\nRetry-After: ") && answer.contains(" 2 connections"), "{answer}");
+    drop(idle);
+    wait_until("a place is free", || rig.send(page).read_all().starts_with("HTTP/1.0 200 "));
 }
 
 #[test]

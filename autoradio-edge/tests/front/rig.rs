@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
@@ -20,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const PASSWORD: &str = "hackme";
 /// `source:hackme`.
 pub(crate) const AUTHORIZATION: &str = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n";
-/// Nothing in these tests may take longer.
-pub(crate) const LONGEST: Duration = Duration::from_secs(15);
+/// Nothing in these tests may take longer; liquidsoap takes seconds to start.
+pub(crate) const LONGEST: Duration = Duration::from_secs(40);
 
 /// A front on a free port, with mounts `/live.mp3` and `/two.mp3`, and its Icecast.
 pub(crate) struct Rig {
@@ -37,6 +38,11 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn start() -> Self {
+        Self::with_room_for(16_384)
+    }
+
+    /// One whose front holds that many connections.
+    pub(crate) fn with_room_for(connections_max: usize) -> Self {
         let icecast = Icecast::start();
         let snapshot = snapshot(icecast.port);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -54,6 +60,7 @@ impl Rig {
                 relay_password: "inner-relay".to_owned(),
                 admin_password: "inner-admin".to_owned(),
             },
+            connections_max,
         };
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
@@ -112,25 +119,26 @@ impl Rig {
         wait_until(what, || self.stats.view().mounts.iter().any(&wanted));
     }
 
+    /// ffmpeg as a source, in its MP3 form.
     pub(crate) fn ffmpeg(&self, arguments: &[&str]) -> Process {
         let target = format!("127.0.0.1:{}/live.mp3", self.port);
-        let mut command = Command::new("ffmpeg");
+        let mut command = encoder("libmp3lame", "mp3");
         command
-            .args(["-hide_banner", "-nostdin", "-re", "-f", "lavfi", "-i", "sine=frequency=440"])
-            .args([
-                "-c:a",
-                "libmp3lame",
-                "-b:a",
-                "128k",
-                "-f",
-                "mp3",
-                "-content_type",
-                "audio/mpeg",
-            ])
+            .args(["-content_type", "audio/mpeg"])
             .args(&arguments[1..])
             .arg(format!("icecast://source:{}@{target}", arguments[0]));
         Process::spawn(&mut command)
     }
+}
+
+/// ffmpeg with a tone as fast as it sounds; where to is left to say.
+pub(crate) fn encoder(codec: &str, format: &str) -> Command {
+    let mut command = Command::new("ffmpeg");
+    command
+        .args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "warning"])
+        .args(["-re", "-f", "lavfi", "-i", "sine=frequency=440"])
+        .args(["-c:a", codec, "-b:a", "128k", "-f", format]);
+    command
 }
 
 impl Drop for Rig {
@@ -231,29 +239,63 @@ impl Client {
     }
 }
 
-/// A child that does not outlive its test.
-pub(crate) struct Process(Child);
+/// A child that does not outlive its test. What it writes is read as it comes, so that no full pipe stops it.
+pub(crate) struct Process {
+    child: Child,
+    feeder: Option<Child>,
+    out: Option<JoinHandle<Vec<u8>>>,
+    err: Option<JoinHandle<Vec<u8>>>,
+}
 
 impl Process {
     pub(crate) fn spawn(command: &mut Command) -> Self {
-        let child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Self(child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}")))
+        Self::start(command.stdin(Stdio::null()))
+    }
+
+    /// A child that reads what `feeder` writes.
+    pub(crate) fn spawn_fed(feeder: &mut Command, command: &mut Command) -> Self {
+        let mut feeder = spawn(feeder.stdin(Stdio::null()).stdout(Stdio::piped()));
+        let audio = feeder.stdout.take().expect("piped");
+        let mut process = Self::start(command.stdin(audio));
+        process.feeder = Some(feeder);
+        process
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        Self { child, feeder: None, out: collect(out), err: collect(err) }
     }
 
     pub(crate) fn kill(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        for child in self.feeder.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// Waits for its own end; what it wrote to stdout and stderr.
     pub(crate) fn output(mut self) -> (Vec<u8>, String) {
-        wait_until("a child ends", || matches!(self.0.try_wait(), Ok(Some(_))));
-        let (mut out, mut err) = (Vec::new(), String::new());
-        let _ = self.0.stdout.take().map(|mut pipe| pipe.read_to_end(&mut out));
-        let _ = self.0.stderr.take().map(|mut pipe| pipe.read_to_string(&mut err));
-        (out, err)
+        wait_until("a child ends", || matches!(self.child.try_wait(), Ok(Some(_))));
+        let [out, err] = [self.out.take(), self.err.take()]
+            .map(|reading| reading.expect("taken once").join().expect("no panic"));
+        (out, String::from_utf8_lossy(&err).into_owned())
     }
+}
+
+fn spawn(command: &mut Command) -> Child {
+    let child = command.spawn();
+    child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"))
+}
+
+fn collect(pipe: Option<impl Read + Send + 'static>) -> Option<JoinHandle<Vec<u8>>> {
+    let mut pipe = pipe?;
+    Some(std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error counts.
+        let _ = pipe.read_to_end(&mut bytes);
+        bytes
+    }))
 }
 
 impl Drop for Process {
@@ -312,7 +354,7 @@ fn icecast_xml(port: u16, directory: &str) -> String {
          <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
          <fileserve>0</fileserve><paths><logdir>{directory}</logdir>\
          <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>\
-         </paths><logging><accesslog>-</accesslog><errorlog>error.log</errorlog>\
+         </paths><logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog>\
          <loglevel>1</loglevel></logging></icecast>"
     )
 }

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_DIAL_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_REPLY_BYTES_MAX,
-    HTTP_REPLY_MS_MAX,
+    HTTP_DIAL_MS_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, HTTP_ICECAST_HEAD_BYTES_MAX,
+    HTTP_REPLY_BYTES_MAX, HTTP_REPLY_MS_MAX,
 };
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::tcp;
 use crate::http::FrontError;
 
 /// Longest part of Icecast's words that is passed on to a refused client, in bytes.
@@ -30,8 +31,11 @@ pub(super) struct Answer {
     address: SocketAddr,
 }
 
-/// Sends `request` and waits for the head of the answer.
+/// Sends `request`, a head, and waits for the head of the answer.
 pub(super) async fn ask(address: SocketAddr, request: &[u8]) -> Result<Answer, FrontError> {
+    if request.len() > HTTP_ICECAST_HEAD_BYTES_MAX {
+        return Err(FrontError::HeadTooLargeForIcecast { bytes: request.len() });
+    }
     let mut stream = dial(address).await?;
     let asking = async {
         stream.write_all(request).await?;
@@ -52,7 +56,7 @@ async fn dial(address: SocketAddr) -> Result<TcpStream, FrontError> {
     let stream = tokio::time::timeout(dial_max, TcpStream::connect(address))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .and_then(|stream| stream.set_nodelay(true).map(|()| stream));
+        .and_then(|stream| tcp::tune(&stream).map(|()| stream));
     stream.map_err(|source| FrontError::IcecastUnreachable { address, source })
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use autoradio_common::limits::{HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
+use autoradio_common::limits::{HTTP_AGENT_BYTES_MAX, HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -17,6 +17,9 @@ use crate::http::route::{master_of, record_of};
 use crate::http::stats::Seat;
 use crate::http::{FrontError, RequestHead};
 use crate::placement::Placement;
+
+/// Longest silence of Icecast, and longest time a write to the client may take.
+const STALL_MAX: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
 
 /// Serves a listener until it, its Icecast or the front ends.
 pub(super) async fn serve(
@@ -41,7 +44,7 @@ pub(super) async fn serve(
     let (mut from_client, mut to_client) = client.split();
     let mut stream = answer.stream;
     tokio::select! {
-        _ = carry(&answer.bytes, &mut stream, &mut to_client, &seat) => {}
+        _ = carry(&answer.bytes, &mut stream, &mut to_client, &seat, STALL_MAX) => {}
         () = failure(&mut from_client) => {}
         () = shared.cancel.cancelled() => {}
     }
@@ -88,27 +91,30 @@ fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) ->
     if client.field_text("Icy-MetaData") == Some("1") {
         head.push_str("Icy-MetaData: 1\r\n");
     }
-    if let Some(agent) = client.field_text("User-Agent") {
+    let agent = client.field_text("User-Agent");
+    if let Some(agent) = agent.filter(|agent| agent.len() <= HTTP_AGENT_BYTES_MAX) {
         head.extend(["User-Agent: ", agent, "\r\n"]);
     }
     head.push_str("\r\n");
     head.into_bytes()
 }
 
+/// Carries until either side ends, or does nothing for `stall_max`.
 async fn carry(
     first: &[u8],
     icecast: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
     seat: &Seat,
+    stall_max: Duration,
 ) -> io::Result<()> {
-    write(first, client, seat).await?;
+    write(first, client, seat, stall_max).await?;
     let mut audio = vec![0; TUNNEL_BUFFER_BYTES];
     loop {
-        let bytes = icecast.read(&mut audio).await?;
+        let bytes = tokio::time::timeout(stall_max, icecast.read(&mut audio)).await??;
         if bytes == 0 {
             return client.shutdown().await;
         }
-        write(&audio[..bytes], client, seat).await?;
+        write(&audio[..bytes], client, seat, stall_max).await?;
     }
 }
 
@@ -116,8 +122,8 @@ async fn write(
     audio: &[u8],
     client: &mut (impl AsyncWrite + Unpin),
     seat: &Seat,
+    stall_max: Duration,
 ) -> io::Result<()> {
-    let stall_max = Duration::from_millis(HTTP_STALL_MS_MAX);
     tokio::time::timeout(stall_max, client.write_all(audio)).await??;
     seat.sent(audio.len());
     Ok(())
@@ -137,8 +143,14 @@ async fn failure(client: &mut (impl AsyncRead + Unpin)) {
 
 #[cfg(test)]
 mod tests {
+    use autoradio_common::limits::HTTP_ICECAST_HEAD_BYTES_MAX;
+
     use super::*;
+    use crate::http::stats::FrontStats;
     use crate::http::testing::head_of;
+
+    const ADDRESS: SocketAddr =
+        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
 
     #[test]
     fn icecast_is_asked_for_metadata_only_if_the_listener_asked_and_never_for_a_range() {
@@ -153,9 +165,34 @@ mod tests {
             ("VLC, first", "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n", ""),
             ("no metadata wanted", "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n", ""),
         ] {
-            let head = icecast_head(&head_of(text), &mount, ([127, 0, 0, 1], 8000).into());
+            let head = icecast_head(&head_of(text), &mount, ADDRESS);
             let want = format!("GET /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n{want}\r\n");
             assert_eq!(String::from_utf8(head).expect("text"), want, "{who}");
         }
+    }
+
+    #[test]
+    fn a_name_too_long_for_icecast_does_not_cost_the_listener_its_stream() {
+        let mount: MountPath = "/m".parse().expect("a mount path");
+        let agent = "x".repeat(HTTP_AGENT_BYTES_MAX + 1);
+        for (sent, passed) in [(&agent[1..], true), (&agent[..], false)] {
+            let request = head_of(&format!("GET /m HTTP/1.1\r\nUser-Agent: {sent}\r\n\r\n"));
+            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS)).expect("text");
+            assert_eq!(head.contains("User-Agent"), passed, "{head}");
+            assert!(head.len() < HTTP_ICECAST_HEAD_BYTES_MAX);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_icecast_ends_the_stream_of_a_listener_that_only_listens() {
+        let stats = FrontStats::default();
+        let mount = "/m".parse().expect("a mount path");
+        let seat = stats.seat(&mount, None).expect("a seat");
+        let (mut icecast, _silent) = tokio::io::duplex(64);
+        let mut client = Vec::new();
+        let stall_max = Duration::from_millis(10);
+        let end = carry(b"first", &mut icecast, &mut client, &seat, stall_max).await;
+        assert_eq!(end.expect_err("an end").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(client, b"first");
     }
 }

@@ -3,6 +3,7 @@
 // From the accepted connection to the decision.
 mod server;
 mod sniff;
+mod tcp;
 
 // What is done for each kind of client.
 mod listener;

@@ -1,10 +1,11 @@
 //! Pages: the public status page and the playlists, served by hyper.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::time::Duration;
 
-use autoradio_common::limits::HTTP_PAGE_MS_MAX;
+use autoradio_common::limits::{HTTP_PAGE_MS_MAX, HTTP_STATUS_MOUNTS_MAX};
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
@@ -19,7 +20,7 @@ use crate::cluster::MountPath;
 use quick_xml::escape::escape;
 
 use crate::http::route::{Route, route};
-use crate::http::stats::FrontView;
+use crate::http::stats::{FrontView, MountView};
 use crate::placement::{PlacedMount, Placement};
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -105,17 +106,7 @@ fn title(placed: &PlacedMount) -> &str {
 
 fn status_page(settings: &FrontSettings, placement: &Placement, view: &FrontView) -> String {
     let domain = escape(&settings.domain);
-    let mut rows = String::new();
-    for (path, placed) in &placement.mounts {
-        let seen = view.mounts.iter().find(|mount| mount.path == *path);
-        rows.push_str(&status_row(path, placed, seen.is_some_and(|mount| mount.source_connected)));
-        let listeners = seen.map_or(0, |mount| mount.listeners);
-        // Writing to a string cannot fail.
-        let _ = writeln!(rows, "<td>{listeners}</td></tr>");
-    }
-    if rows.is_empty() {
-        rows.push_str("<tr><td colspan=\"4\">There is no mount yet.</td></tr>\n");
-    }
+    let rows = status_rows(placement, view);
     format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{domain}</title>\n\
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
@@ -124,6 +115,29 @@ fn status_page(settings: &FrontSettings, placement: &Placement, view: &FrontView
          <footer>{} listeners and {} sources on node {}</footer></body></html>\n",
         view.listeners, view.sources, settings.node
     )
+}
+
+/// One row per mount, and one that says what is not shown.
+fn status_rows(placement: &Placement, view: &FrontView) -> String {
+    let seen: HashMap<&MountPath, &MountView> =
+        view.mounts.iter().map(|mount| (&mount.path, mount)).collect();
+    let mut rows = String::new();
+    for (path, placed) in placement.mounts.iter().take(HTTP_STATUS_MOUNTS_MAX) {
+        let seen = seen.get(path);
+        rows.push_str(&status_row(path, placed, seen.is_some_and(|mount| mount.source_connected)));
+        let listeners = seen.map_or(0, |mount| mount.listeners);
+        // Writing to a string cannot fail.
+        let _ = writeln!(rows, "<td>{listeners}</td></tr>");
+    }
+    let _ = match placement.mounts.len() {
+        0 => writeln!(rows, "<tr><td colspan=\"4\">There is no mount yet.</td></tr>"),
+        mounts if mounts > HTTP_STATUS_MOUNTS_MAX => {
+            let more = mounts - HTTP_STATUS_MOUNTS_MAX;
+            writeln!(rows, "<tr><td colspan=\"4\">There are {more} more mounts.</td></tr>")
+        }
+        _ => Ok(()),
+    };
+    rows
 }
 
 fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
@@ -154,6 +168,7 @@ mod tests {
                 relay_password: String::new(),
                 admin_password: String::new(),
             },
+            connections_max: 16_384,
         }
     }
 
@@ -167,6 +182,22 @@ mod tests {
         ] {
             assert_eq!(public_url(&settings(ports), &mount), want);
         }
+    }
+
+    #[test]
+    fn a_long_status_page_is_cut_and_says_so() {
+        let mut placement = placement_of(&["/m"]);
+        let placed = placement.mounts.values().next().expect("the mount").clone();
+        for number in 1..HTTP_STATUS_MOUNTS_MAX + 7 {
+            let path = format!("/m{number}").parse().expect("a mount path");
+            placement.mounts.insert(path, placed.clone());
+        }
+        let stats = crate::http::FrontStats::default();
+        let _seat = stats.seat(&"/m".parse().expect("a mount path"), None);
+        let rows = status_rows(&placement, &stats.view());
+        assert_eq!(rows.matches(">play</a>").count(), HTTP_STATUS_MOUNTS_MAX);
+        assert!(rows.contains("There are 7 more mounts."), "{rows}");
+        assert_eq!(rows.matches("<td>1</td>").count(), 1);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_REFUSALS_MAX,
+    HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
-use super::{listener, metadata, pages, source};
+use super::{listener, metadata, pages, source, tcp};
 use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
@@ -42,12 +43,34 @@ pub struct FrontSettings {
     pub ports: Vec<u16>,
     /// Passwords towards the cluster's Icecasts.
     pub secrets: IcecastSecrets,
+    /// Clients at one time that the process has descriptors for, two each: a listener is a connection to its Icecast
+    /// too. [`HTTP_CONNECTIONS_MAX`] holds above it.
+    pub connections_max: usize,
 }
 
 /// The front's listening sockets, open and not served yet.
 #[derive(Debug)]
 pub struct Front {
     listeners: Vec<TcpListener>,
+}
+
+/// Places for connections, counted over all ports.
+#[derive(Clone)]
+struct Room {
+    connections_max: usize,
+    places: Arc<Semaphore>,
+    /// Places for telling clients that there is none of the others.
+    refusals: Arc<Semaphore>,
+}
+
+impl Room {
+    fn new(connections_max: usize) -> Self {
+        Self {
+            connections_max,
+            places: Arc::new(Semaphore::new(connections_max)),
+            refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
+        }
+    }
 }
 
 /// What every connection shares.
@@ -95,7 +118,7 @@ impl Front {
             verifier: Verifier::new(),
         });
         let connections = TaskTracker::new();
-        let room = Arc::new(Semaphore::new(HTTP_CONNECTIONS_MAX));
+        let room = Room::new(shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX));
         let accepting = TaskTracker::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
@@ -125,9 +148,13 @@ impl Shared {
         record: &MountRecord,
     ) -> Result<(), FrontError> {
         let allowed = self.verifier.allows(head, record).await;
-        let verdict = if allowed { "granted" } else { "denied" };
+        let verdict = match allowed {
+            Ok(true) => "granted",
+            Ok(false) => "denied",
+            Err(_) => "busy",
+        };
         metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed.then_some(()).ok_or(FrontError::Unauthorized)
+        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
     }
 }
 
@@ -157,12 +184,7 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    connections: TaskTracker,
-    room: Arc<Semaphore>,
-) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -177,11 +199,15 @@ async fn accept(
                 continue;
             }
         };
-        let Ok(place) = room.clone().try_acquire_owned() else {
+        let Ok(place) = room.places.clone().try_acquire_owned() else {
             metrics::counter!("autoradio_http_connections_refused_total").increment(1);
-            let reply = Reply::text(503, "this node has all the connections it may have");
-            // Nothing waits here for a client over the limit: it gets the answer if its socket takes it now.
-            let _ = client.try_write(&reply.to_bytes(HttpVersion::Http10));
+            if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
+                let error = FrontError::NodeFull { connections_max: room.connections_max };
+                connections.spawn(async move {
+                    refuse(client, HttpVersion::Http10, &error).await;
+                    drop(telling);
+                });
+            }
             continue;
         };
         let shared = shared.clone();
@@ -206,8 +232,7 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
 }
 
 async fn serve(shared: &Shared, mut client: TcpStream) {
-    // Heads and titles are small and must not wait for more; audio comes in pieces that are worth a segment.
-    if client.set_nodelay(true).is_err() {
+    if tcp::tune(&client).is_err() {
         return;
     }
     let sniffed = tokio::select! {

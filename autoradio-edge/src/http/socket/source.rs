@@ -86,10 +86,11 @@ pub(super) async fn serve(
     drop(turn);
     metrics::counter!("autoradio_http_tunnels_ended_total", "reason" => end.label()).increment(1);
     info!(%mount, reason = end.label(), "source left");
-    if end == End::Body && form.owes_end() {
-        answer_end(client, request.head.version).await?;
+    match end {
+        End::Body if form.owes_end() => answer_end(client, request.head.version).await,
+        End::Malformed if form.owes_end() => Err(FrontError::ChunkMalformed),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 async fn stream(

@@ -17,12 +17,15 @@ use crate::http::{Body, FrontError, RequestHead};
 /// Pause before an Icecast that still holds the last source is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
 
+/// Longest silence of a source, and longest time a write to Icecast may take.
+const STALL_MAX: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
+
 /// Why a tunnel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
     /// The body was over.
     Body,
-    /// The client closed or failed.
+    /// The client closed, failed or fell silent.
     Client,
     /// The client broke the form of its body.
     Malformed,
@@ -142,10 +145,7 @@ async fn carry(
         return End::Malformed;
     }
     loop {
-        let write = tokio::time::timeout(
-            Duration::from_millis(HTTP_STALL_MS_MAX),
-            icecast.write_all(&audio),
-        );
+        let write = tokio::time::timeout(STALL_MAX, icecast.write_all(&audio));
         if !matches!(write.await, Ok(Ok(()))) {
             return End::Icecast;
         }
@@ -154,7 +154,8 @@ async fn carry(
             return End::Body;
         }
         audio.clear();
-        let Ok(bytes @ 1..) = client.read(&mut input).await else {
+        let read = tokio::time::timeout(STALL_MAX, client.read(&mut input));
+        let Ok(Ok(bytes @ 1..)) = read.await else {
             return End::Client;
         };
         if body.push(&input[..bytes], &mut audio).is_err() {
