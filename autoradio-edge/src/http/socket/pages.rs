@@ -112,8 +112,8 @@ fn status_page(settings: &FrontSettings, placement: &Placement, view: &FrontView
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head>\n\
          <body><h1>{domain}</h1>\n<table><thead><tr><th>Mount</th><th>Play</th><th>Source</th>\
          <th>Listeners</th></tr></thead><tbody>\n{rows}</tbody></table>\n\
-         <footer>{} listeners and {} sources on node {}</footer></body></html>\n",
-        view.listeners, view.sources, settings.node
+         <footer>Node {}: listeners {}, sources {}</footer></body></html>\n",
+        settings.node, view.listeners, view.sources
     )
 }
 
