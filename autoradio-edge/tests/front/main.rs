@@ -1,6 +1,8 @@
 //! The front with a real Icecast behind it and real clients before it: icecast2, ffmpeg, oggfwd, liquidsoap and curl.
 
 mod clients;
+#[path = "../support/ports.rs"]
+mod ports;
 mod rig;
 
 use std::sync::Arc;

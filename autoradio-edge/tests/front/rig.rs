@@ -1,7 +1,7 @@
 //! A front in this process, a real Icecast behind it, and the clients of tests. Loopback only.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -17,6 +17,8 @@ use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
 use autoradio_edge::placement::{Placement, place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::ports::free_ports;
 
 pub(crate) const PASSWORD: &str = "hackme";
 /// `source:hackme`.
@@ -314,10 +316,7 @@ pub(crate) struct Icecast {
 impl Icecast {
     fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let [port] = free_ports();
         let config = directory.path().join("icecast.xml");
         std::fs::write(&config, icecast_xml(port, &directory.path().display().to_string()))
             .expect("the configuration is written");

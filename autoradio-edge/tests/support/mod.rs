@@ -1,8 +1,9 @@
 //! What the integration tests share: free ports, deadlines, a real etcd.
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
+pub(crate) mod ports;
+
 use std::future::Future;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -12,18 +13,13 @@ use autoradio_edge::cluster::{
     ClusterHandle, ClusterSettings, ManagedEtcd, MountPath, MountRecord, NodeRecord, Store, join,
 };
 use autoradio_edge::supervise::Child;
+pub(crate) use ports::free_ports;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything may take that has no promise of its own. Test machines are busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Ports that nobody listens on, all different.
-pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-    listeners.map(|listener| listener.local_addr().unwrap().port())
-}
 
 /// A directory that children of other users can pass through.
 pub(crate) fn state_dir() -> TempDir {
