@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{error, info};
 
+use super::SharedKernel;
 use super::status::lock;
-use super::{Placement, SharedKernel};
 use crate::cluster::{NodeRecord, Snapshot};
 use crate::dns::{Responder, Zone, ZoneSettings, compile};
-use crate::placement::place;
+use crate::placement::{Placement, place};
 
 /// How often the kernel program's lease is pushed ahead: ten times before it ends.
 const RENEW_EVERY: Duration = Duration::from_secs(1);

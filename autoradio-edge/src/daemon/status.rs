@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use autoradio_common::verdict::Verdict;
 use tokio::sync::watch;
 
-use super::{Kernel, Placement, SharedKernel, XdpMode};
+use super::{Kernel, SharedKernel};
 use crate::api::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 use crate::cluster::{EtcdHealth, MountPath, NodeName, Snapshot};
+use crate::dataplane::XdpMode;
 use crate::dns::Responder;
 use crate::http::{FrontStats, MountView};
-use crate::placement::PlacedMount;
+use crate::placement::{PlacedMount, Placement};
 
 /// The kernel program, whoever panicked while holding it: its maps are in the kernel and whole.
 pub(super) fn lock(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {

@@ -1,0 +1,169 @@
+//! One node: what runs on top of its etcd, from joining the cluster to leaving it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use super::follow::Follower;
+use super::ports::Ports;
+use super::status::{self, StatusSource};
+use super::{
+    DaemonError, SharedKernel, clients_max, cluster_settings, icecast_settings, node_record,
+};
+use crate::api::Sources;
+use crate::cluster::{self, ClusterHandle};
+use crate::config::Config;
+use crate::dataplane::XdpMode;
+use crate::dns::{Responder, compile};
+use crate::http::{FrontSettings, FrontStats};
+use crate::icecast::{self, Icecast};
+use crate::placement::{Placement, place};
+
+/// Longest time that short answers may take when the node stops; streams end at once.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// A node whose children run and whose state follows the cluster.
+pub(super) struct Node {
+    config: Config,
+    kernel: SharedKernel,
+    responder: Arc<Responder>,
+    stats: Arc<FrontStats>,
+    placements: watch::Receiver<Arc<Placement>>,
+    cluster: ClusterHandle,
+    icecast: Icecast,
+    serving: TaskTracker,
+    stop_serving: CancellationToken,
+    icecast_task: JoinHandle<()>,
+    stop_icecast: CancellationToken,
+    cluster_task: JoinHandle<()>,
+    stop_cluster: CancellationToken,
+}
+
+impl Node {
+    /// Joins the cluster through the etcd that runs, and starts what follows its state.
+    pub(super) async fn start(config: Config, kernel: SharedKernel) -> Result<Self, DaemonError> {
+        let own = Arc::new(node_record(&config));
+        let (stop_serving, stop_icecast, stop_cluster) =
+            (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
+        let settings = cluster_settings(&config, &own);
+        let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
+        let first = Arc::new(place(&cluster.snapshots.borrow().or_alone(&own)));
+        let responder =
+            Responder::new(Arc::new(compile(&first, &config.zone)), config.name.to_string());
+        let (sender, placements) = watch::channel(first);
+        let started = icecast::start(
+            icecast_settings(&config),
+            cluster.secrets.clone(),
+            placements.clone(),
+            stop_icecast.clone(),
+        );
+        let (icecast, icecast_task) = match started.await {
+            Ok(started) => started,
+            Err(error) => {
+                stop_cluster.cancel();
+                ended(cluster_task, "cluster").await;
+                return Err(error.into());
+            }
+        };
+        let follower = Follower {
+            own,
+            snapshots: cluster.snapshots.clone(),
+            placements: sender,
+            zone_settings: config.zone.clone(),
+            responder: responder.clone(),
+            kernel: kernel.clone(),
+        };
+        // Before the first client: the zone of this moment, in the kernel too.
+        follower.act_on(&cluster.snapshots.borrow().clone());
+        let serving = TaskTracker::new();
+        serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
+        let stats = Arc::new(FrontStats::default());
+        Ok(Self {
+            config,
+            kernel,
+            responder,
+            stats,
+            placements,
+            cluster,
+            icecast,
+            serving,
+            stop_serving,
+            icecast_task,
+            stop_icecast,
+            cluster_task,
+            stop_cluster,
+        })
+    }
+
+    pub(super) fn status_source(&self) -> StatusSource {
+        let attached = self.kernel.is_some();
+        StatusSource {
+            name: self.config.name.clone(),
+            domain: self.config.domain.clone(),
+            interface: self.config.interface.clone().filter(|_| attached),
+            kernel: self.kernel.clone(),
+            responder: self.responder.clone(),
+            stats: self.stats.clone(),
+            placements: self.placements.clone(),
+            etcd: self.cluster.health.clone(),
+            snapshots: self.cluster.snapshots.clone(),
+            icecast: self.icecast.answers.clone(),
+        }
+    }
+
+    /// Opens the node to clients.
+    pub(super) fn serve(&self, ports: Ports, sources: Sources) {
+        let stop = || self.stop_serving.clone();
+        for server in ports.dns_udp {
+            self.serving.spawn(server.run(self.responder.clone(), stop()));
+        }
+        for server in ports.dns_tcp {
+            self.serving.spawn(server.run(self.responder.clone(), stop()));
+        }
+        let settings = FrontSettings {
+            domain: self.config.domain.clone(),
+            node: self.config.name.clone(),
+            ports: self.config.http_ports.clone(),
+            secrets: self.cluster.secrets.clone(),
+            connections_max: clients_max() as usize / 2,
+        };
+        let (placements, stats) = (self.placements.clone(), self.stats.clone());
+        self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
+        self.serving.spawn(ports.admin.run(sources, stop()));
+        let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| status::lock(kernel).mode());
+        info!(node = %self.config.name, domain = %self.config.domain, xdp = %mode, "serving");
+    }
+
+    /// Closes to clients first, then ends the children in the order in which they need each other.
+    pub(super) async fn stop(self) {
+        if let Some(kernel) = &self.kernel
+            && let Err(error) = status::lock(kernel).end_lease()
+        {
+            warn!(%error, "the kernel program goes on until it is detached");
+        }
+        self.stop_serving.cancel();
+        self.serving.close();
+        if tokio::time::timeout(STOP_GRACE, self.serving.wait()).await.is_err() {
+            warn!(
+                grace_ms = STOP_GRACE.as_millis(),
+                "clients keep their connections: cutting them"
+            );
+        }
+        self.stop_icecast.cancel();
+        ended(self.icecast_task, "Icecast").await;
+        self.stop_cluster.cancel();
+        ended(self.cluster_task, "cluster").await;
+    }
+}
+
+/// Waits for a task that was told to end.
+async fn ended(task: JoinHandle<()>, name: &str) {
+    if let Err(error) = task.await {
+        warn!(%error, "the task of {name} did not end well");
+    }
+}
