@@ -70,7 +70,7 @@ impl Checker {
 
     pub(super) fn xdp(&mut self, text: &str, interface: Option<&str>) -> XdpChoice {
         let choice = <XdpChoice as clap::ValueEnum>::from_str(text, true).unwrap_or_else(|_| {
-            self.invalid("--xdp", text, "one of auto, native, generic, off");
+            self.invalid("--xdp", text, "must be one of auto, native, generic, off");
             XdpChoice::Off
         });
         if interface.is_none() && matches!(choice, XdpChoice::Native | XdpChoice::Generic) {
@@ -92,7 +92,7 @@ impl Checker {
     pub(super) fn state_dir(&mut self, text: &str) -> PathBuf {
         // Children run in folders of their own, where a relative path would lead elsewhere.
         std::path::absolute(text).unwrap_or_else(|_| {
-            self.invalid("--state-dir", text, "a folder, like /var/lib/autoradio");
+            self.invalid("--state-dir", text, "must be a folder, like /var/lib/autoradio");
             PathBuf::new()
         })
     }
@@ -127,7 +127,7 @@ impl Checker {
     fn ip(&mut self, flag: &'static str, text: &str) -> Option<IpAddr> {
         let parsed = text.parse();
         if parsed.is_err() {
-            self.invalid(flag, text, "an IPv4 or IPv6 address, like 192.0.2.1");
+            self.invalid(flag, text, "must be an IPv4 or IPv6 address, like 192.0.2.1");
         }
         parsed.ok()
     }
@@ -164,7 +164,7 @@ impl Checker {
         match text.trim().parse::<T>() {
             Ok(value) if (least..=most).contains(&value) => value,
             _ => {
-                self.invalid(flag, text, format!("a whole number from {least} to {most}"));
+                self.invalid(flag, text, format!("must be a whole number from {least} to {most}"));
                 least
             }
         }
@@ -172,7 +172,11 @@ impl Checker {
 
     pub(super) fn admin(&mut self, text: &str) -> SocketAddr {
         text.parse().unwrap_or_else(|_| {
-            self.invalid("--admin-listen", text, "an address and a port, like 127.0.0.1:8080");
+            self.invalid(
+                "--admin-listen",
+                text,
+                "must be an address and a port, like 127.0.0.1:8080",
+            );
             SocketAddr::from((Ipv4Addr::LOCALHOST, 1))
         })
     }
@@ -182,7 +186,7 @@ impl Checker {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             _ => {
-                self.invalid("--log-format", text, "text or json");
+                self.invalid("--log-format", text, "must be text or json");
                 LogFormat::Text
             }
         }
