@@ -159,6 +159,42 @@ fn a_taken_port_is_named_with_its_remedy_and_exit_code_1() {
     }
 }
 
+/// The loopback node with a kernel program wanted on `lo`, but without the capabilities that BPF takes.
+fn without_bpf(node: &Loopback, xdp: &str, address: &str) -> Command {
+    let mut flags = node.flags();
+    // An address of its own, so that port 53 (the only one that the kernel serves) is free.
+    for (flag, value) in
+        [("--xdp", xdp), ("--address", address), ("--dns-listen", address), ("--dns-port", "53")]
+    {
+        let at = flags.iter().position(|it| it == flag).unwrap();
+        value.clone_into(&mut flags[at + 1]);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-bpf,-perfmon,-net_admin,-sys_admin,-sys_resource", "--"]);
+    command.arg(env!("CARGO_BIN_EXE_autoradio-edge")).args(["run", "--interface", "lo"]);
+    command.args(flags).stdin(Stdio::null());
+    command
+}
+
+#[test]
+#[ignore = "needs root and the kernel program: cargo xtask test"]
+fn without_permission_for_bpf_a_wanted_kernel_program_is_an_error_with_its_remedy() {
+    let (code, said) = refusal(without_bpf(&Loopback::new(), "generic", "127.0.53.1"));
+    assert_eq!(code, Some(1), "{said}");
+    let last = said.lines().last().unwrap_or_default();
+    assert!(last.contains("no permission for BPF") && last.contains("--xdp off"), "{last}");
+}
+
+#[tokio::test]
+#[ignore = "needs root and the kernel program: cargo xtask test"]
+async fn without_permission_for_bpf_userspace_answers_when_the_choice_is_left_to_the_node() {
+    let node = Loopback::new();
+    let _running = start_as(&node, without_bpf(&node, "auto", "127.0.53.2")).await;
+    assert_eq!(status_of(&node)["xdp"]["mode"], "off");
+    let log = std::fs::read_to_string(node.log()).unwrap();
+    assert!(log.contains("no permission for BPF"), "{log}");
+}
+
 /// A directory with links to some programs, to be the whole of `PATH`.
 fn programs(names: &[&str]) -> TempDir {
     let dir = state_dir();
@@ -232,8 +268,12 @@ fn ask_tcp_twice(port: u16, query: &[u8]) -> Message {
 
 /// Starts a node and waits until it says that it is ready.
 async fn start(node: &Loopback) -> Running {
+    start_as(node, node.command(&[])).await
+}
+
+async fn start_as(node: &Loopback, mut command: Command) -> Running {
     let log = std::fs::File::options().create(true).append(true).open(node.log()).unwrap();
-    let mut running = Running(node.command(&[]).stderr(log).spawn().unwrap());
+    let mut running = Running(command.stderr(log).spawn().unwrap());
     until("the node is ready", PATIENCE, async || {
         let ended = running.0.try_wait().unwrap();
         let log = || std::fs::read_to_string(node.log()).unwrap();
