@@ -1,16 +1,11 @@
 //! The only place where time is read.
 #![expect(clippy::disallowed_methods, reason = "this is where time enters")]
 
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// Monotonic time.
 pub fn now() -> Instant {
     Instant::now()
-}
-
-/// Wall-clock time: for people's eyes only, never for decisions.
-pub fn wall() -> SystemTime {
-    SystemTime::now()
 }
 
 /// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.

@@ -35,6 +35,22 @@ pub struct MountRecord {
     pub unknown: Map<String, Value>,
 }
 
+impl MountRecord {
+    /// A mount with nothing but what its source needs: a user name, and the argon2 hash of a password.
+    pub fn new(path: MountPath, source_username: &str, source_password_hash: String) -> Self {
+        Self {
+            schema: SCHEMA_VERSION,
+            path,
+            source_username: source_username.to_owned(),
+            source_password_hash,
+            name: None,
+            description: None,
+            max_listeners: None,
+            unknown: Map::new(),
+        }
+    }
+}
+
 /// `nodes/<name>`: what a node says about itself while it lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeRecord {

@@ -31,16 +31,7 @@ fn placement() -> Placement {
         node("b", &["198.18.0.2"], WEIGHT_FULL),
         node("c", &["198.18.0.3"], 0),
     ];
-    let record = MountRecord {
-        schema: SCHEMA_VERSION,
-        path: "/live".parse().expect("path"),
-        source_username: "source".into(),
-        source_password_hash: String::new(),
-        name: None,
-        description: None,
-        max_listeners: None,
-        unknown: serde_json::Map::new(),
-    };
+    let record = MountRecord::new("/live".parse().expect("path"), "source", String::new());
     let master = Some(Master { node: "c".parse().expect("name"), epoch: 4 });
     let mount = PlacedMount { record: Arc::new(record), master };
     let mounts = [("/live".parse().expect("path"), mount)];

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 
 use super::RequestHead;
-use crate::cluster::{MountRecord, SCHEMA_VERSION, Snapshot};
+use crate::cluster::{MountRecord, Snapshot};
 use crate::placement::{Placement, place};
 
 /// The head that `text` is.
@@ -19,16 +19,7 @@ pub(super) fn mount_record(path: &str, user: &str, password: &str) -> MountRecor
     let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(password.as_bytes())
         .expect("a hash");
-    MountRecord {
-        schema: SCHEMA_VERSION,
-        path: path.parse().expect("a mount path"),
-        source_username: user.to_owned(),
-        source_password_hash: hash.to_string(),
-        name: None,
-        description: None,
-        max_listeners: None,
-        unknown: serde_json::Map::new(),
-    }
+    MountRecord::new(path.parse().expect("a mount path"), user, hash.to_string())
 }
 
 /// A placement of these mounts, without nodes.

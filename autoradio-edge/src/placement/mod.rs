@@ -132,16 +132,7 @@ pub(crate) mod tests {
     fn a_mounts_master_is_found_only_while_it_lives() {
         let mut snapshot = one_node_snapshot();
         let path: MountPath = "/live.mp3".parse().expect("path");
-        let mount = MountRecord {
-            schema: SCHEMA_VERSION,
-            path: path.clone(),
-            source_username: "source".into(),
-            source_password_hash: String::new(),
-            name: None,
-            description: None,
-            max_listeners: None,
-            unknown: serde_json::Map::new(),
-        };
+        let mount = MountRecord::new(path.clone(), "source", String::new());
         snapshot.mounts.insert(path.clone(), Arc::new(mount));
         assert_eq!(place(&snapshot).master_icecast(&path), None, "nobody holds it");
         let master = |node: &str| Master { node: node.parse().expect("name"), epoch: 3 };

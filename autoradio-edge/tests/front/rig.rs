@@ -183,14 +183,8 @@ pub(crate) fn mount_record(path: &str, password: &str) -> MountRecord {
         .hash_password(password.as_bytes())
         .expect("a hash");
     MountRecord {
-        schema: SCHEMA_VERSION,
-        path: mount(path),
-        source_username: "source".to_owned(),
-        source_password_hash: hash.to_string(),
         name: Some("A & B".to_owned()),
-        description: None,
-        max_listeners: None,
-        unknown: serde_json::Map::new(),
+        ..MountRecord::new(mount(path), "source", hash.to_string())
     }
 }
 

@@ -2,8 +2,7 @@
 
 use anyhow::Context;
 use autoradio_edge::cluster::{
-    ClusterError, MountPath, MountRecord, SCHEMA_VERSION, Snapshot, Store, Stored, hash_password,
-    random_password,
+    ClusterError, MountPath, MountRecord, Snapshot, Store, Stored, hash_password, random_password,
 };
 
 use crate::input::{Checked, Password, Settings};
@@ -47,16 +46,7 @@ async fn create(
         Some(password) => password,
         None => random_password(PASSWORD_CHARACTERS)?,
     };
-    let mut record = MountRecord {
-        schema: SCHEMA_VERSION,
-        path,
-        source_username: "source".to_owned(),
-        source_password_hash: hash_password(&password)?,
-        name: None,
-        description: None,
-        max_listeners: None,
-        unknown: serde_json::Map::default(),
-    };
+    let mut record = MountRecord::new(path, "source", hash_password(&password)?);
     change(&mut record, &settings);
     store.create_mount(&record).await?;
     output.mount(&record, shown(&settings.password, password), &snapshot)
