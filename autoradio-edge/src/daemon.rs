@@ -16,6 +16,7 @@ use std::time::Duration;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -75,6 +76,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let metrics = PrometheusBuilder::new().install_recorder()?;
     check_interface(&config)?;
     raise_descriptor_limit();
+    // Children run as users of their own and must get at what is made for them, however strict the operator's umask is;
+    // what is secret has its own mode.
+    umask(Mode::S_IWGRP | Mode::S_IWOTH);
     let state_dir = |source| DaemonError::StateDir { path: config.state_dir.clone(), source };
     fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
     let ports = Ports::bind(&config).await?;

@@ -5,6 +5,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -264,6 +265,22 @@ fn ask_tcp_twice(port: u16, query: &[u8]) -> Message {
         stream.read_exact(&mut reply).unwrap();
     }
     Message::from_vec(&reply).unwrap()
+}
+
+#[tokio::test]
+async fn a_strict_umask_keeps_nothing_from_the_children() {
+    let node = Loopback::new();
+    // A folder that the daemon makes itself.
+    let state_dir = node.dir.path().join("made");
+    let mut flags = node.flags();
+    let at = flags.iter().position(|flag| flag == "--state-dir").unwrap();
+    flags[at + 1] = state_dir.display().to_string();
+    let mut command = Command::new("sh");
+    let daemon = env!("CARGO_BIN_EXE_autoradio-edge");
+    command.args(["-c", "umask 077; exec \"$0\" run \"$@\"", daemon]).args(flags);
+    let _running = start_as(&node, command).await;
+    let config = std::fs::metadata(state_dir.join("icecast/icecast.xml")).unwrap();
+    assert_eq!(config.permissions().mode() & 0o777, 0o640, "passwords are for Icecast only");
 }
 
 /// Starts a node and waits until it says that it is ready.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use super::{Config, ConfigError, DNS_PORT, HostFacts, LogFormat, RunArgs};
+use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
 use crate::cluster::NodeName;
 use crate::dataplane::XdpChoice;
 use crate::dns::{WireName, ZoneSettings};
@@ -80,12 +80,14 @@ impl Checker {
         choice
     }
 
-    pub(super) fn xdp_port(&mut self, xdp: XdpChoice, dns_listen: &[SocketAddr]) {
+    /// A kernel program that was asked for by name must have something to answer.
+    pub(super) fn kernel_answers(&mut self, xdp: XdpChoice, config: &Config) {
         let asked_for = matches!(xdp, XdpChoice::Native | XdpChoice::Generic);
-        let port = dns_listen.first().map_or(DNS_PORT, SocketAddr::port);
-        if asked_for && port != DNS_PORT {
-            let reason = "the kernel answers on port 53 only; leave it or choose --xdp off";
-            self.invalid("--dns-port", &port.to_string(), reason);
+        let known = !config.addresses.is_empty() && !config.dns_listen.is_empty();
+        if asked_for && known && config.kernel_addresses.is_empty() {
+            let reason = "the kernel answers on port 53 only, on this node's addresses that --dns-listen \
+                includes, and none is left; change --dns-port or --dns-listen, or choose --xdp off";
+            self.invalid("--xdp", &xdp_name(xdp), reason);
         }
     }
 
@@ -214,4 +216,9 @@ impl Checker {
             }
         }
     }
+}
+
+fn xdp_name(choice: XdpChoice) -> String {
+    let value = <XdpChoice as clap::ValueEnum>::to_possible_value(&choice);
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
 }

@@ -116,7 +116,6 @@ impl Config {
         let answers_max = checker.within("--dns-answers", &args.dns_answers, 1, DNS_ANSWERS_MAX);
         let addresses = checker.addresses(args, host, interface.as_deref());
         let dns_listen = checker.dns_listen(args);
-        checker.xdp_port(xdp, &dns_listen);
         let kernel_addresses =
             kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
         let config = Self {
@@ -140,6 +139,7 @@ impl Config {
             log_filter: checker.log_filter(&args.log),
         };
         checker.ports_differ(&config);
+        checker.kernel_answers(xdp, &config);
         if checker.errors.is_empty() { Ok(config) } else { Err(checker.errors) }
     }
 

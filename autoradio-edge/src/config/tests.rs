@@ -138,6 +138,12 @@ fn mistakes_say_what_would_be_right() {
             "1 to 182 characters",
         ),
         ("no folder", "--domain a.b --state-dir=", &host(), "a folder"),
+        (
+            "XDP nowhere",
+            "--domain a.b --xdp native --dns-listen 127.0.0.1",
+            &host(),
+            "none is left",
+        ),
         ("XDP elsewhere", "--domain a.b --xdp generic --dns-port 54", &host(), "port 53 only"),
         (
             "port twice",

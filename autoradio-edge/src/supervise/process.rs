@@ -179,7 +179,8 @@ impl Supervisor {
             };
             let Some(reason) = reason else { break };
             let wait = backoff.wait_after(clock::now() - started);
-            warn!(child = self.spec.name, reason, wait_ms = wait.as_millis(), "child ended");
+            let (wait_ms, last_line) = (wait.as_millis(), self.last_line.get());
+            warn!(child = self.spec.name, reason, wait_ms, last_line, "child ended");
             self.report.send_replace(ChildState::Waiting { reason });
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
