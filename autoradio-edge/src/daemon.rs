@@ -18,11 +18,14 @@ use nix::net::if_::if_nametoindex;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::api::{ApiError, Sources};
-use crate::cluster::{ClusterError, ClusterSettings, ManagedEtcd, NodeRecord, SCHEMA_VERSION};
+use crate::cluster::{
+    ClusterError, ClusterSettings, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+};
 use crate::config::Config;
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
@@ -35,8 +38,6 @@ use ports::Ports;
 const ETCD_START_MAX: Duration = Duration::from_secs(30);
 /// Longest time for one answer of etcd.
 const ETCD_ANSWER_MAX: Duration = Duration::from_secs(2);
-/// Descriptors that a process needs beside those of its clients.
-const OWN_DESCRIPTORS: u64 = 128;
 
 /// Why the daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -152,12 +153,6 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Connections that one process can hold: a descriptor each, save for what it needs itself.
-fn clients_max() -> u32 {
-    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft);
-    u32::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS)).unwrap_or(u32::MAX)
-}
-
 /// Loads and attaches the kernel program as the operator wants it; `auto` goes on without one where there is none.
 fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
     let wanted = config.xdp != XdpChoice::Off && !config.kernel_addresses.is_empty();
@@ -195,15 +190,26 @@ fn managed_etcd(config: &Config) -> ManagedEtcd {
 
 fn icecast_settings(config: &Config) -> IcecastSettings {
     let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
-    IcecastSettings::debian(state_dir, config.icecast_port, domain, clients_max())
+    IcecastSettings::debian(
+        state_dir,
+        config.icecast_port,
+        domain,
+        config.clients_max.saturating_mul(2),
+    )
 }
 
-fn cluster_settings(config: &Config, own: &NodeRecord) -> ClusterSettings {
+fn cluster_settings(
+    config: &Config,
+    own: &NodeRecord,
+    load: watch::Receiver<Arc<LoadRecord>>,
+) -> ClusterSettings {
     ClusterSettings {
         endpoints: vec![managed_etcd(config).endpoint()],
         node: own.clone(),
         lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
         timeout: ETCD_ANSWER_MAX,
+        load,
+        heartbeat: config.heartbeat,
     }
 }
 
@@ -217,6 +223,8 @@ fn node_record(config: &Config) -> NodeRecord {
         http_port: config.public_port(),
         icecast_port: config.icecast_port,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        id: String::new(),
+        capacity: config.capacity,
         unknown: serde_json::Map::new(),
     }
 }

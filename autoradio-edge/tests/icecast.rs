@@ -25,7 +25,10 @@ fn placement_named(paths: &[&str], name: &str) -> Arc<Placement> {
     let mounts = paths.iter().map(|it| {
         let mut record = mount(it);
         record.name = Some(name.to_owned());
-        (path(it), PlacedMount { record: Arc::new(record), master: None })
+        (
+            path(it),
+            PlacedMount { record: Arc::new(record), master: None, title: None, source: None },
+        )
     });
     Arc::new(Placement { mounts: mounts.collect(), ..Placement::default() })
 }

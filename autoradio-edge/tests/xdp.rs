@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use autoradio_common::verdict::Verdict;
-use autoradio_edge::cluster::{NodeRecord, SCHEMA_VERSION, Snapshot};
+use autoradio_edge::cluster::{Capacity, NodeRecord, SCHEMA_VERSION, Snapshot};
 use autoradio_edge::dataplane::Kernel;
 use autoradio_edge::dns::{Transport, Zone, ZoneSettings, compile, respond};
 use autoradio_edge::placement::place;
@@ -29,6 +29,8 @@ fn zone(answers_max: usize) -> Zone {
             http_port: 80,
             icecast_port: 8000,
             version: "0".into(),
+            id: String::new(),
+            capacity: Capacity::default(),
             unknown: serde_json::Map::new(),
         };
         (record.name.clone(), Arc::new(record))

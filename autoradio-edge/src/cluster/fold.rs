@@ -11,8 +11,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    DrainRecord, Key, Master, MasterRecord, MountPath, MountRecord, NodeName, NodeRecord,
-    SCHEMA_VERSION, Snapshot,
+    DrainRecord, Key, LoadRecord, Master, MasterRecord, MountPath, MountRecord, NodeName,
+    NodeRecord, SCHEMA_VERSION, Snapshot, TitleRecord,
 };
 
 /// One change of one key.
@@ -56,6 +56,8 @@ pub struct State {
     mounts: BTreeMap<MountPath, Ranked<MountRecord>>,
     nodes: BTreeMap<NodeName, Ranked<NodeRecord>>,
     masters: BTreeMap<MountPath, Master>,
+    loads: BTreeMap<NodeName, Arc<LoadRecord>>,
+    titles: BTreeMap<MountPath, Arc<TitleRecord>>,
     draining: BTreeSet<NodeName>,
 }
 
@@ -107,6 +109,8 @@ impl State {
             mounts: in_force(&self.mounts, MOUNTS_MAX),
             nodes: in_force(&self.nodes, NODES_MAX),
             masters: self.masters.clone(),
+            loads: self.loads.clone(),
+            titles: self.titles.clone(),
             draining: self.draining.clone(),
         }
     }
@@ -131,6 +135,8 @@ impl State {
             Key::Mount(path) => drop(self.mounts.remove(path)),
             Key::Node(name) => drop(self.nodes.remove(name)),
             Key::Master(path) => drop(self.masters.remove(path)),
+            Key::Load(name) => drop(self.loads.remove(name)),
+            Key::Title(path) => drop(self.titles.remove(path)),
             Key::Drain(name) => drop(self.draining.remove(name)),
             Key::Secret(_) | Key::Other(_) => {}
         }
@@ -158,6 +164,8 @@ impl State {
                 let epoch = create_revision;
                 self.masters.insert(path, Master { node, epoch });
             }
+            Key::Load(name) => drop(self.loads.insert(name, Arc::new(versioned(value)?))),
+            Key::Title(path) => drop(self.titles.insert(path, Arc::new(versioned(value)?))),
             Key::Drain(name) => {
                 json::<DrainRecord>(value)?;
                 self.draining.insert(name);
@@ -265,6 +273,15 @@ mod tests {
         .to_string()
     }
 
+    fn load(listeners: u64) -> String {
+        json!({ "schema": 1, "sequence": 9, "listeners": listeners, "bits_per_second": 256_000 })
+            .to_string()
+    }
+
+    fn title() -> String {
+        json!({ "schema": 1, "epoch": 5, "query": "song=x" }).to_string()
+    }
+
     #[test]
     fn events_become_mounts_nodes_masters_and_drains() {
         let mut state = State::default();
@@ -273,14 +290,18 @@ mod tests {
             put("nodes/a", &node("a"), 4),
             put("masters/live.mp3", r#"{"node":"a"}"#, 5),
             put("drain/a", "{}", 6),
-            put("load/a", "not ours to read", 7),
+            put("load/a", &load(2), 7),
+            put("titles/live.mp3", &title(), 8),
+            put("later/a", "not ours to read", 9),
         ] {
             assert_eq!(state.apply(&event), None, "{event:?}");
         }
         let snapshot = state.snapshot();
         let path: MountPath = "/live.mp3".parse().unwrap();
         let name: NodeName = "a".parse().unwrap();
-        assert_eq!(snapshot.revision, 7);
+        assert_eq!(snapshot.revision, 9);
+        assert_eq!(snapshot.loads[&name].listeners, 2);
+        assert_eq!(snapshot.titles[&path].query, "song=x");
         assert_eq!(snapshot.mounts[&path].name.as_deref(), Some("Live"));
         assert_eq!(snapshot.mounts[&path].unknown["jingle"]["every"], 3);
         assert_eq!(snapshot.nodes[&name].http_port, 80);
@@ -337,10 +358,10 @@ mod tests {
         /// What a node holds that watched every change is what a node holds that listed once at the end.
         #[test]
         fn a_fold_is_independent_of_how_events_were_batched(
-            changes in proptest::collection::vec((0..7_usize, 0..5_usize), 0..60),
+            changes in proptest::collection::vec((0..9_usize, 0..5_usize), 0..60),
         ) {
-            let keys = ["mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "mounts/%00"];
-            let good = [mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), "{}".to_owned()];
+            let keys = ["mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "load/a", "titles/b", "mounts/%00"];
+            let good = [mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), load(3), title(), "{}".to_owned()];
             let mut watched = State::default();
             let mut stored: BTreeMap<usize, (i64, i64, String)> = BTreeMap::new();
             let mut revision = 1;

@@ -9,7 +9,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::Follower;
 use super::member::Member;
-use super::{ClusterError, IcecastSecrets, NodeRecord, Snapshot, Store};
+use super::{
+    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing, StandingReader, Store,
+};
 
 /// What it takes to join.
 #[derive(Clone, Debug)]
@@ -22,6 +24,10 @@ pub struct ClusterSettings {
     pub lease_ttl: Duration,
     /// Longest time for one answer of etcd.
     pub timeout: Duration,
+    /// What this node carries; published on a change, at most once per `heartbeat`.
+    pub load: watch::Receiver<Arc<LoadRecord>>,
+    /// Least time between two reports of the load.
+    pub heartbeat: Duration,
 }
 
 /// How this node stands with etcd. Without it configuration stops changing; nothing else stops.
@@ -42,6 +48,8 @@ pub struct ClusterHandle {
     pub secrets: IcecastSecrets,
     /// How this node stands with etcd.
     pub health: watch::Receiver<EtcdHealth>,
+    /// Whether this node may go on as master of what it holds.
+    pub standing: StandingReader,
 }
 
 /// Joins the cluster: lists it, makes its secrets if this is the first node, puts the node's record under a lease,
@@ -67,7 +75,8 @@ pub async fn join(
         snapshots: follower.snapshots(),
         health: health_sender.clone(),
     };
-    let handle = ClusterHandle { snapshots: follower.snapshots(), secrets, health };
+    let standing = StandingReader::always(Standing::Sure);
+    let handle = ClusterHandle { snapshots: follower.snapshots(), secrets, health, standing };
     let task = tokio::spawn(async move {
         tokio::join!(follower.run(health_sender, cancel.clone()), member.run(cancel));
     });

@@ -14,6 +14,10 @@ pub enum Key {
     Node(NodeName),
     /// `masters/<id>`
     Master(MountPath),
+    /// `load/<name>`
+    Load(NodeName),
+    /// `titles/<id>`
+    Title(MountPath),
     /// `drain/<name>`
     Drain(NodeName),
     /// `secrets/<name>`
@@ -54,6 +58,8 @@ impl Key {
             "mounts" => Self::Mount(mount(id)?),
             "masters" => Self::Master(mount(id)?),
             "nodes" => Self::Node(id.parse()?),
+            "load" => Self::Load(id.parse()?),
+            "titles" => Self::Title(mount(id)?),
             "drain" => Self::Drain(id.parse()?),
             "secrets" => Self::Secret(id.to_owned()),
             _ => Self::Other(rest.to_owned()),
@@ -68,6 +74,8 @@ impl std::fmt::Display for Key {
             Self::Mount(path) => write!(out, "{PREFIX}mounts/{}", path.id()),
             Self::Master(path) => write!(out, "{PREFIX}masters/{}", path.id()),
             Self::Node(name) => write!(out, "{PREFIX}nodes/{name}"),
+            Self::Load(name) => write!(out, "{PREFIX}load/{name}"),
+            Self::Title(path) => write!(out, "{PREFIX}titles/{}", path.id()),
             Self::Drain(name) => write!(out, "{PREFIX}drain/{name}"),
             Self::Secret(name) => write!(out, "{PREFIX}secrets/{name}"),
             Self::Other(rest) => write!(out, "{PREFIX}{rest}"),
@@ -96,9 +104,11 @@ mod tests {
             (Key::Mount(path("/a/ü b")), "mounts/a%2F%C3%BC%20b"),
             (Key::Master(path("/live.mp3")), "masters/live.mp3"),
             (Key::Node(node.clone()), "nodes/fra1"),
-            (Key::Drain(node), "drain/fra1"),
+            (Key::Drain(node.clone()), "drain/fra1"),
+            (Key::Load(node), "load/fra1"),
+            (Key::Title(path("/live.mp3")), "titles/live.mp3"),
             (Key::Secret("icecast".to_owned()), "secrets/icecast"),
-            (Key::Other("load/fra1".to_owned()), "load/fra1"),
+            (Key::Other("later/fra1".to_owned()), "later/fra1"),
             (Key::Other("schema".to_owned()), "schema"),
         ] {
             let text = key.to_string();

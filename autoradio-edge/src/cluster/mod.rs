@@ -14,6 +14,7 @@ mod key;
 mod mount_path;
 mod record;
 mod snapshot;
+mod standing;
 
 // The world: etcd, its process, the random numbers of the system.
 mod error;
@@ -36,6 +37,8 @@ pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
 pub use password::{hash_password, random_password};
 pub use record::{
-    DrainRecord, IcecastSecrets, MasterRecord, MountRecord, NodeRecord, SCHEMA_VERSION,
+    Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, MountRecord, NodeRecord,
+    SCHEMA_VERSION, SourceRecord, TitleRecord,
 };
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};
+pub use standing::{Standing, StandingReader};

@@ -1,5 +1,6 @@
 //! The records that stand in etcd, as JSON. Fields this version does not know are kept when a record is written back.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -70,6 +71,88 @@ pub struct NodeRecord {
     pub icecast_port: u16,
     /// Version of the daemon.
     pub version: String,
+    /// Random, made with the node's state directory: tells a node that comes back from another of the same name.
+    #[serde(default)]
+    pub id: String,
+    /// What the node may carry.
+    #[serde(default)]
+    pub capacity: Capacity,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+/// What a node may carry before it counts as full, its reserve for the loss of a peer already taken off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capacity {
+    /// Listeners at one time.
+    pub listeners: u32,
+    /// Bits per second towards clients and peers.
+    pub bits_per_second: u64,
+}
+
+impl Default for Capacity {
+    /// A small machine on a fast line; what records of older versions count as.
+    fn default() -> Self {
+        Self { listeners: 1_000, bits_per_second: 1_000_000_000 }
+    }
+}
+
+/// `load/<name>`: what a node carries now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// Grows with every report of one daemon.
+    pub sequence: u64,
+    /// Listeners of all mounts.
+    pub listeners: u64,
+    /// Bits per second that the node sends.
+    pub bits_per_second: u64,
+    /// Listeners by mount; mounts without any are left out, and those with the fewest when there are too many.
+    #[serde(default)]
+    pub mounts: BTreeMap<MountPath, u64>,
+    /// Sources that are connected to this node's front.
+    #[serde(default)]
+    pub sources: BTreeMap<MountPath, SourceRecord>,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl LoadRecord {
+    /// The load of a node that carries nothing yet.
+    pub fn idle() -> Self {
+        Self {
+            schema: SCHEMA_VERSION,
+            sequence: 0,
+            listeners: 0,
+            bits_per_second: 0,
+            mounts: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            unknown: Map::new(),
+        }
+    }
+}
+
+/// A connected source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRecord {
+    /// Since when, in seconds of Unix time. For people: nothing is decided by it.
+    pub since_unix_s: u64,
+    /// Media type of what it sends.
+    pub content_type: String,
+}
+
+/// `titles/<id>`: the title that a mount's source set last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TitleRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// The mount's epoch when the title was set.
+    pub epoch: i64,
+    /// The update as Icecast takes it: percent-encoded parameters of `/admin/metadata`, `mount` and `mode` included.
+    pub query: String,
     /// Fields of a newer version, kept as they are.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MountPath, MountRecord, NodeRecord};
+use super::{LoadRecord, MountPath, MountRecord, NodeRecord, TitleRecord};
 
 /// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -85,6 +85,10 @@ pub struct Snapshot {
     pub nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
     /// Every claim on a mount.
     pub masters: BTreeMap<MountPath, Master>,
+    /// What nodes reported of their load.
+    pub loads: BTreeMap<NodeName, Arc<LoadRecord>>,
+    /// The last titles of mounts.
+    pub titles: BTreeMap<MountPath, Arc<TitleRecord>>,
     /// Nodes that the operator drains.
     pub draining: BTreeSet<NodeName>,
 }

@@ -90,6 +90,38 @@ pub struct RunArgs {
     )]
     pub master_election_ttl: String,
 
+    /// Seconds between two reports of this node's load to its peers, at least, 1 to 60
+    #[arg(long, env = "AUTORADIO_HEARTBEAT", value_name = "SECONDS", default_value = "1")]
+    pub heartbeat: String,
+
+    /// Most listeners this node serves at one time [default: what its file descriptors allow]
+    #[arg(long, env = "AUTORADIO_MAX_CLIENTS", value_name = "N")]
+    pub max_clients: Option<String>,
+
+    /// What this node may send, in Mbit/s [default: the speed of the interface, or 1000]
+    #[arg(long, env = "AUTORADIO_BWLIMIT", value_name = "MBITS")]
+    pub bwlimit: Option<String>,
+
+    /// Percent of these two at which the node counts as full, 1 to 100: the rest is a reserve for the loss of a peer
+    #[arg(long, env = "AUTORADIO_FULL_AT", value_name = "PERCENT", default_value = "80")]
+    pub full_at: String,
+
+    /// Longest time that a node which is told to stop waits for its listeners to leave, 0 to 3600 seconds
+    #[arg(long, env = "AUTORADIO_DRAIN_TIMEOUT", value_name = "SECONDS", default_value = "10")]
+    pub drain_timeout: String,
+
+    /// Whether listeners are served by the front; if not, they are redirected to Icecast's own port
+    #[arg(
+        long,
+        env = "AUTORADIO_ENABLE_ICECAST_PROXY",
+        value_name = "BOOL",
+        default_value = "true",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true
+    )]
+    pub enable_icecast_proxy: String,
+
     /// Form of the log: text or json
     #[arg(long, env = "AUTORADIO_LOG_FORMAT", value_name = "FORM", default_value = "text")]
     pub log_format: String,

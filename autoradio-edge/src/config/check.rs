@@ -4,14 +4,18 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
-use crate::cluster::NodeName;
+use crate::cluster::{Capacity, NodeName};
 use crate::dataplane::XdpChoice;
 use crate::dns::{WireName, ZoneSettings};
 
 /// Longest zone name on the wire, in bytes: the longest name below it, `<63>.source.<zone>`, stays within 255.
 const DOMAIN_BYTES_MAX: usize = 255 - 64 - 7;
+
+/// Largest bandwidth that can be given, in Mbit/s: ten Tbit/s.
+const BWLIMIT_MBITS_MAX: u64 = 10_000_000;
 
 /// Collects mistakes; each method gives a value that only counts when there was none.
 pub(super) struct Checker {
@@ -169,6 +173,46 @@ impl Checker {
                 self.invalid(flag, text, format!("must be a whole number from {least} to {most}"));
                 least
             }
+        }
+    }
+
+    pub(super) fn seconds(
+        &mut self,
+        flag: &'static str,
+        text: &str,
+        least: u64,
+        most: u64,
+    ) -> Duration {
+        Duration::from_secs(self.within(flag, text, least, most))
+    }
+
+    pub(super) fn switch(&mut self, flag: &'static str, text: &str) -> bool {
+        text.parse().unwrap_or_else(|_| {
+            self.invalid(flag, text, "must be true or false");
+            true
+        })
+    }
+
+    /// What the node may carry: the smaller of what was given and what the host has, less the reserve.
+    pub(super) fn capacity(
+        &mut self,
+        args: &RunArgs,
+        host: &HostFacts,
+        interface: Option<&str>,
+    ) -> Capacity {
+        let full_at = self.within("--full-at", &args.full_at, 1, 100_u64);
+        let listeners = match &args.max_clients {
+            Some(text) => self.within("--max-clients", text, 1, u32::MAX),
+            None => host.clients_max,
+        };
+        let megabits = match &args.bwlimit {
+            Some(text) => self.within("--bwlimit", text, 1, BWLIMIT_MBITS_MAX),
+            None => host.speed_mbits(interface),
+        };
+        let share = |whole: u64| (whole * full_at / 100).max(1);
+        Capacity {
+            listeners: u32::try_from(share(listeners.into())).unwrap_or(u32::MAX),
+            bits_per_second: share(megabits * 1_000_000),
         }
     }
 

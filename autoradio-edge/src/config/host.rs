@@ -3,6 +3,11 @@
 use std::fs;
 use std::net::IpAddr;
 
+use nix::sys::resource::{Resource, getrlimit};
+
+/// Descriptors that a daemon needs beside those of its clients.
+const OWN_DESCRIPTORS: u64 = 128;
+
 /// Facts that defaults are made of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostFacts {
@@ -14,6 +19,10 @@ pub struct HostFacts {
     pub addresses: Vec<(String, IpAddr)>,
     /// `$DOMAIN`, as the original daemon read it from /etc/default/autoradio.
     pub domain_variable: Option<String>,
+    /// Listeners that this process may have descriptors for, two each: to the listener and to its Icecast.
+    pub clients_max: u32,
+    /// Speeds of interfaces that tell one, in Mbit/s.
+    pub speeds_mbits: Vec<(String, u64)>,
 }
 
 impl HostFacts {
@@ -32,8 +41,33 @@ impl HostFacts {
                 .map(|interface| (interface.name.clone(), interface.ip()))
                 .collect(),
             domain_variable: std::env::var("DOMAIN").ok(),
+            clients_max: clients_max(),
+            speeds_mbits: speeds_mbits(),
         }
     }
+
+    /// Speed of the interface, a gigabit where the system does not tell it, in Mbit/s.
+    pub(super) fn speed_mbits(&self, interface: Option<&str>) -> u64 {
+        let known = self.speeds_mbits.iter().find(|(name, _)| Some(name.as_str()) == interface);
+        known.map_or(1_000, |(_, speed)| *speed)
+    }
+}
+
+/// Half of the descriptors that may be opened, once those that the daemon needs itself are put aside.
+fn clients_max() -> u32 {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(_, hard)| hard);
+    u32::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS) / 2).unwrap_or(u32::MAX).max(1)
+}
+
+/// Source: sysfs-class-net. Interfaces that are down or virtual give an error or -1.
+fn speeds_mbits() -> Vec<(String, u64)> {
+    let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return Vec::new() };
+    let speed = |entry: fs::DirEntry| {
+        let text = fs::read_to_string(entry.path().join("speed")).ok()?;
+        let speed = text.trim().parse().ok().filter(|speed| *speed > 0)?;
+        Some((entry.file_name().into_string().ok()?, speed))
+    };
+    interfaces.flatten().filter_map(speed).collect()
 }
 
 fn is_link_local(address: IpAddr) -> bool {

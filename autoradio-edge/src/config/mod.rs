@@ -8,13 +8,14 @@ mod host;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use args::RunArgs;
 pub use host::HostFacts;
 
 use check::Checker;
 
-use crate::cluster::NodeName;
+use crate::cluster::{Capacity, NodeName};
 use crate::dataplane::XdpChoice;
 use crate::dns::ZoneSettings;
 
@@ -100,6 +101,16 @@ pub struct Config {
     pub etcd_peer_port: u16,
     /// Time to live of the node's lease, in seconds.
     pub lease_ttl_s: u16,
+    /// Least time between two reports of this node's load.
+    pub heartbeat: Duration,
+    /// Connections that the process has descriptors for.
+    pub clients_max: u32,
+    /// What this node carries before it counts as full.
+    pub capacity: Capacity,
+    /// Longest wait for listeners to leave when the node stops.
+    pub drain_timeout: Duration,
+    /// Whether listeners are served by the front.
+    pub icecast_proxy: bool,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -124,7 +135,6 @@ impl Config {
             name: checker.name(args, host),
             peer_address: peer_address(&addresses, host, interface.as_deref()),
             addresses,
-            interface,
             kernel_addresses,
             xdp,
             dns_listen,
@@ -135,7 +145,13 @@ impl Config {
             etcd_client_port: checker.port("--etcd-client-port", &args.etcd_client_port),
             etcd_peer_port: checker.port("--etcd-peer-port", &args.etcd_peer_port),
             lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
+            heartbeat: checker.seconds("--heartbeat", &args.heartbeat, 1, 60),
+            clients_max: host.clients_max,
+            capacity: checker.capacity(args, host, interface.as_deref()),
+            drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
+            icecast_proxy: checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy),
             log_format: checker.log_format(&args.log_format),
+            interface,
             log_filter: checker.log_filter(&args.log),
         };
         checker.ports_differ(&config);

@@ -21,6 +21,8 @@ fn host() -> HostFacts {
             ("eth0".into(), address("2001:db8::7")),
         ],
         domain_variable: None,
+        clients_max: 1_000,
+        speeds_mbits: vec![("eth0".into(), 100)],
     }
 }
 
@@ -39,6 +41,19 @@ fn one_flag_is_enough_on_an_ordinary_host() {
     assert_eq!(config.dns_listen.len(), 2);
     assert_eq!((config.http_ports.as_slice(), config.icecast_port), ([80].as_slice(), 8000));
     assert_eq!((config.xdp, config.lease_ttl_s), (XdpChoice::Auto, 3));
+}
+
+#[test]
+fn a_node_counts_as_full_before_it_is() {
+    for (why, line, listeners, bits_per_second) in [
+        ("four fifths of what the host has", "", 800, 80_000_000),
+        ("four fifths of what was given", "--max-clients 100 --bwlimit 20", 80, 16_000_000),
+        ("all of it", "--max-clients 100 --full-at 100", 100, 100_000_000),
+        ("an unknown interface", "--interface eth7", 800, 800_000_000),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
+        assert_eq!(config.capacity, Capacity { listeners, bits_per_second }, "{why}");
+    }
 }
 
 #[test]

@@ -12,11 +12,9 @@ use tracing::{info, warn};
 use super::follow::Follower;
 use super::ports::Ports;
 use super::status::{self, StatusSource};
-use super::{
-    DaemonError, SharedKernel, clients_max, cluster_settings, icecast_settings, node_record,
-};
+use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_record};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle};
+use crate::cluster::{self, ClusterHandle, LoadRecord};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
@@ -50,7 +48,8 @@ impl Node {
         let own = Arc::new(node_record(&config));
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let settings = cluster_settings(&config, &own);
+        let (_load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
+        let settings = cluster_settings(&config, &own, load);
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
         let first = Arc::new(place(&cluster.snapshots.borrow().or_alone(&own)));
         let responder =
@@ -130,7 +129,9 @@ impl Node {
             node: self.config.name.clone(),
             ports: self.config.http_ports.clone(),
             secrets: self.cluster.secrets.clone(),
-            connections_max: clients_max() as usize / 2,
+            connections_max: self.config.clients_max as usize,
+            standing: self.cluster.standing.clone(),
+            icecast_proxy: self.config.icecast_proxy,
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::cluster::{Master, MountRecord, NodeRecord, SCHEMA_VERSION};
+use crate::cluster::{Capacity, Master, MountRecord, NodeRecord, SCHEMA_VERSION};
 use crate::dns::Lookup;
 use crate::placement::{PlacedMount, WEIGHT_FULL};
 
@@ -20,9 +20,20 @@ fn node(name: &str, addresses: &[&str], weight: u32) -> (NodeName, PlacedNode) {
         http_port: 80,
         icecast_port: 8000,
         version: "0".into(),
+        id: String::new(),
+        capacity: Capacity::default(),
         unknown: serde_json::Map::new(),
     };
-    (name, PlacedNode { record: Arc::new(record), weight, draining: weight == 0 })
+    (
+        name,
+        PlacedNode {
+            record: Arc::new(record),
+            weight,
+            draining: weight == 0,
+            full: false,
+            load: None,
+        },
+    )
 }
 
 fn placement() -> Placement {
@@ -33,7 +44,7 @@ fn placement() -> Placement {
     ];
     let record = MountRecord::new("/live".parse().expect("path"), "source", String::new());
     let master = Some(Master { node: "c".parse().expect("name"), epoch: 4 });
-    let mount = PlacedMount { record: Arc::new(record), master };
+    let mount = PlacedMount { record: Arc::new(record), master, title: None, source: None };
     let mounts = [("/live".parse().expect("path"), mount)];
     Placement { revision: 7, nodes: nodes.into(), mounts: mounts.into() }
 }

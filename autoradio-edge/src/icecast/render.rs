@@ -211,8 +211,12 @@ mod tests {
             "schema": 1, "path": path, "source_username": "source", "source_password_hash": "$argon2id$x",
             "name": name, "max_listeners": max_listeners,
         });
-        let placed =
-            PlacedMount { record: Arc::new(serde_json::from_value(record).unwrap()), master: None };
+        let placed = PlacedMount {
+            record: Arc::new(serde_json::from_value(record).unwrap()),
+            master: None,
+            title: None,
+            source: None,
+        };
         Placement { mounts: [(path.parse().unwrap(), placed)].into(), ..Placement::default() }
     }
 

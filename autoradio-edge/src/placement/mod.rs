@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::cluster::{Master, MountPath, MountRecord, NodeName, NodeRecord, Snapshot};
+use crate::cluster::{
+    LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord, Snapshot, SourceRecord,
+    TitleRecord,
+};
 
 /// Weight of a node that takes its full share.
 pub const WEIGHT_FULL: u32 = 1_000;
@@ -31,6 +34,10 @@ pub struct PlacedNode {
     pub weight: u32,
     /// The operator wants the node to take nothing new.
     pub draining: bool,
+    /// The node has reached its capacity.
+    pub full: bool,
+    /// What the node reported last.
+    pub load: Option<Arc<LoadRecord>>,
 }
 
 /// A mount and who accepts its source.
@@ -40,6 +47,19 @@ pub struct PlacedMount {
     pub record: Arc<MountRecord>,
     /// The master, if somebody holds the mount.
     pub master: Option<Master>,
+    /// The title that was set last.
+    pub title: Option<Arc<TitleRecord>>,
+    /// The source as the front of some node reported it.
+    pub source: Option<PlacedSource>,
+}
+
+/// A connected source, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlacedSource {
+    /// The node whose front it is connected to.
+    pub node: NodeName,
+    /// What that front reported.
+    pub record: SourceRecord,
 }
 
 impl Placement {
@@ -59,11 +79,15 @@ pub fn place(snapshot: &Snapshot) -> Placement {
     let place_node = |(name, record): (&NodeName, &Arc<NodeRecord>)| {
         let draining = snapshot.draining.contains(name);
         let weight = if draining && !all_draining { 0 } else { WEIGHT_FULL };
-        (name.clone(), PlacedNode { record: record.clone(), weight, draining })
+        let load = snapshot.loads.get(name).cloned();
+        (name.clone(), PlacedNode { record: record.clone(), weight, draining, full: false, load })
     };
+    let sources = sources(snapshot);
     let place_mount = |(path, record): (&MountPath, &Arc<MountRecord>)| {
         let master = snapshot.masters.get(path).cloned();
-        (path.clone(), PlacedMount { record: record.clone(), master })
+        let title = snapshot.titles.get(path).cloned();
+        let source = sources.get(path).cloned();
+        (path.clone(), PlacedMount { record: record.clone(), master, title, source })
     };
     Placement {
         revision: snapshot.revision,
@@ -72,10 +96,25 @@ pub fn place(snapshot: &Snapshot) -> Placement {
     }
 }
 
+/// All sources that living nodes report; of several for one mount the youngest.
+fn sources(snapshot: &Snapshot) -> BTreeMap<MountPath, PlacedSource> {
+    let mut sources: BTreeMap<MountPath, PlacedSource> = BTreeMap::new();
+    for (node, load) in &snapshot.loads {
+        for (path, record) in load.sources.iter().filter(|_| snapshot.nodes.contains_key(node)) {
+            let seen = sources.get(path).map_or(0, |seen| seen.record.since_unix_s);
+            if record.since_unix_s >= seen {
+                let source = PlacedSource { node: node.clone(), record: record.clone() };
+                sources.insert(path.clone(), source);
+            }
+        }
+    }
+    sources
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::cluster::SCHEMA_VERSION;
+    use crate::cluster::{Capacity, SCHEMA_VERSION};
 
     fn record(name: &str, address: &str) -> Arc<NodeRecord> {
         let address = address.parse().expect("address");
@@ -88,6 +127,8 @@ pub(crate) mod tests {
             http_port: 80,
             icecast_port: 8000,
             version: "0".into(),
+            id: String::new(),
+            capacity: Capacity::default(),
             unknown: serde_json::Map::new(),
         })
     }

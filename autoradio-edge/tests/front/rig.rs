@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{
-    IcecastSecrets, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION, Snapshot,
+    Capacity, IcecastSecrets, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION,
+    Snapshot, Standing, StandingReader,
 };
 use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
 use autoradio_edge::placement::{Placement, place};
@@ -63,6 +64,8 @@ impl Rig {
                 admin_password: "inner-admin".to_owned(),
             },
             connections_max,
+            standing: StandingReader::always(Standing::Sure),
+            icecast_proxy: true,
         };
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
@@ -164,6 +167,8 @@ fn snapshot(icecast_port: u16) -> Snapshot {
         http_port: 80,
         icecast_port,
         version: "0".to_owned(),
+        id: String::new(),
+        capacity: Capacity::default(),
         unknown: serde_json::Map::new(),
     };
     snapshot.nodes.insert(node_name(), Arc::new(node));

@@ -7,14 +7,17 @@ use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{
-    ClusterHandle, ClusterSettings, ManagedEtcd, MountPath, MountRecord, NodeRecord, Store, join,
+    ClusterHandle, ClusterSettings, LoadRecord, ManagedEtcd, MountPath, MountRecord, NodeRecord,
+    Store, join,
 };
 use autoradio_edge::supervise::Child;
 pub(crate) use ports::free_ports;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -93,6 +96,8 @@ impl Etcd {
             node: node(name),
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
+            load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            heartbeat: Duration::from_secs(1),
         };
         let (handle, task) = join(settings, cancel.clone()).await.unwrap();
         Joined { handle, task, cancel }

@@ -155,7 +155,7 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::IcecastSecrets;
+    use crate::cluster::{IcecastSecrets, Standing, StandingReader};
     use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
@@ -169,6 +169,8 @@ mod tests {
                 admin_password: String::new(),
             },
             connections_max: 16_384,
+            standing: StandingReader::always(Standing::Sure),
+            icecast_proxy: true,
         }
     }
 

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
 use super::{listener, metadata, pages, source, tcp};
-use crate::cluster::{IcecastSecrets, MountRecord, NodeName};
+use crate::cluster::{IcecastSecrets, MountRecord, NodeName, StandingReader};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
@@ -46,6 +46,10 @@ pub struct FrontSettings {
     /// Clients at one time that the process has descriptors for, two each: a listener is a connection to its Icecast
     /// too. [`HTTP_CONNECTIONS_MAX`] holds above it.
     pub connections_max: usize,
+    /// Whether this node may go on as master of what it holds.
+    pub standing: StandingReader,
+    /// Whether listeners are served here; else they are sent to an Icecast.
+    pub icecast_proxy: bool,
 }
 
 /// The front's listening sockets, open and not served yet.
