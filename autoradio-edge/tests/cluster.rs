@@ -3,42 +3,17 @@
 
 mod support;
 
-use std::process::Output;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{ClusterError, Snapshot, Store};
 use nix::sys::signal::Signal;
-use serde_json::Value;
-use support::{Etcd, Joined, PATIENCE, free_ports, in_time, mount, path, radioctl, signal};
+use support::{
+    Etcd, PATIENCE, fails, free_ports, in_time, json, leave, mount, path, radioctl, signal,
+    snapshot_where,
+};
 
 /// The promise of issue 2: a mount is usable within two seconds.
 const USABLE: Duration = Duration::from_secs(2);
-
-async fn snapshot_where(
-    joined: &Joined,
-    what: &str,
-    within: Duration,
-    met: impl FnMut(&std::sync::Arc<Snapshot>) -> bool,
-) {
-    let mut snapshots = joined.handle.snapshots.clone();
-    drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
-}
-
-async fn leave(joined: Joined) {
-    joined.cancel.cancel();
-    in_time("the node leaves", PATIENCE, joined.task).await.unwrap();
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn fails(output: &Output, code: i32, want: &str) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains(want), "{want:?} is not in {said:?}");
-}
 
 #[tokio::test]
 async fn a_node_joins_follows_every_change_and_masters_what_nobody_holds() {

@@ -1,5 +1,6 @@
 //! Speaks to etcd: keys, transactions, watches; leases in `etcd/lease.rs`. Nothing else knows the client library.
 
+mod batch;
 mod lease;
 
 use std::future::Future;
@@ -11,6 +12,8 @@ use etcd_client::{
     Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, KeyValue, Txn, TxnOp,
     TxnOpResponse, WatchOptions, WatchStream,
 };
+
+pub(super) use batch::KeyChange;
 
 use super::{ClusterError, Event, PREFIX};
 

@@ -8,6 +8,7 @@
 //! node write.
 
 // Pure: what stands in etcd and what it means.
+mod backup;
 mod claims;
 mod fold;
 mod key;
@@ -17,6 +18,7 @@ mod snapshot;
 mod standing;
 
 // The world: etcd, its process, the random numbers of the system.
+mod drain;
 mod error;
 mod etcd;
 mod follow;
@@ -27,6 +29,7 @@ mod mounts;
 mod password;
 mod secrets;
 
+pub use backup::{Backup, BackupError, CurrentMount, MountChange};
 pub use error::ClusterError;
 pub use etcd::Store;
 pub use fold::{Damaged, Event, State};

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use autoradio_edge::cluster::{
     ClusterHandle, ClusterSettings, LoadRecord, ManagedEtcd, MountPath, MountRecord, NodeRecord,
-    Store, join,
+    Snapshot, Store, join,
 };
 use autoradio_edge::supervise::Child;
 pub(crate) use ports::free_ports;
@@ -127,6 +127,36 @@ pub(crate) struct Joined {
     pub(crate) handle: ClusterHandle,
     pub(crate) task: JoinHandle<()>,
     pub(crate) cancel: CancellationToken,
+}
+
+/// Waits until a node's snapshot is as wanted.
+pub(crate) async fn snapshot_where(
+    joined: &Joined,
+    what: &str,
+    within: Duration,
+    met: impl FnMut(&Arc<Snapshot>) -> bool,
+) {
+    let mut snapshots = joined.handle.snapshots.clone();
+    drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
+}
+
+/// Has a node leave, and waits until it has.
+pub(crate) async fn leave(joined: Joined) {
+    joined.cancel.cancel();
+    in_time("the node leaves", PATIENCE, joined.task).await.unwrap();
+}
+
+/// What a command printed, as JSON.
+pub(crate) fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Checks that a command failed as promised.
+pub(crate) fn fails(output: &Output, code: i32, want: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(want), "{want:?} is not in {said:?}");
 }
 
 /// Runs `radioctl` with `input` piped in.
