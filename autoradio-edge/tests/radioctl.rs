@@ -6,7 +6,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Etcd, PATIENCE, fails, json, leave, mount, radioctl, snapshot_where};
+use support::{Etcd, PATIENCE, fails, json, mount, radioctl};
 
 #[tokio::test]
 async fn the_operator_sees_nodes_and_drains_them() {
@@ -17,7 +17,7 @@ async fn the_operator_sees_nodes_and_drains_them() {
     fails(&etcd.radioctl(&["drain", "A_1"]), 2, "one DNS label");
 
     let joined = etcd.join("a").await;
-    snapshot_where(&joined, "the node is there", PATIENCE, |it| it.nodes.len() == 1).await;
+    joined.until("the node is there", PATIENCE, |it| it.nodes.len() == 1).await;
     fails(&etcd.radioctl(&["drain", "b"]), 1, "these do: a");
     let drained = etcd.radioctl(&["drain", "a"]);
     assert!(String::from_utf8_lossy(&drained.stderr).contains("last node"), "{drained:?}");
@@ -38,7 +38,7 @@ async fn the_operator_sees_nodes_and_drains_them() {
         "{table}"
     );
     fails(&etcd.radioctl(&["undrain", "b"]), 1, "these do: a");
-    leave(joined).await;
+    joined.leave().await;
     etcd.child.stop().await;
 }
 

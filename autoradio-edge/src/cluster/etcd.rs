@@ -165,6 +165,11 @@ impl Store {
         self.commit(txn).await
     }
 
+    /// Writes a key, whatever stood there and under whatever lease.
+    pub(super) async fn put(&self, key: &str, value: &[u8]) -> Result<(), ClusterError> {
+        self.call(|mut client| async move { client.put(key, value, None).await }).await.map(drop)
+    }
+
     /// Deletes a key. False if it did not exist.
     pub(super) async fn delete(&self, key: &str) -> Result<bool, ClusterError> {
         let answer = self.call(|mut client| async move { client.delete(key, None).await }).await?;
