@@ -100,6 +100,7 @@ pub async fn join(
         own: own.name.clone(),
         snapshots: snapshots.clone(),
         store: lease_store.clone(),
+        password: secrets.relay_password.clone(),
     };
     let member = Member {
         store: lease_store,

@@ -96,7 +96,8 @@ pub struct Snapshot {
 impl Snapshot {
     /// This snapshot, or, if it names no node at all, one that names the node which reads it.
     ///
-    /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody.
+    /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody. Where others are
+    /// known, a node that etcd has forgotten names them and not itself: they are whom everybody else names.
     #[must_use]
     pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Self {
         let mut snapshot = self.clone();

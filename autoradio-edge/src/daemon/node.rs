@@ -14,7 +14,7 @@ use super::ports::Ports;
 use super::status::{self, StatusSource};
 use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_id, node_record};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle, LoadRecord, Snapshot};
+use crate::cluster::{self, ClusterHandle, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
@@ -155,12 +155,12 @@ impl Node {
     pub(super) async fn drain(&self) {
         let own = &self.config.name;
         let wait_max = self.config.drain_timeout;
-        let others = self.cluster.snapshots.borrow().nodes.keys().any(|name| name != own);
-        if !others || wait_max.is_zero() {
+        let others_can = others_can_take(&self.cluster.snapshots.borrow(), own);
+        if !others_can || wait_max.is_zero() {
             return;
         }
-        info!(wait_max_s = wait_max.as_secs(), "leaving: this node takes nothing new");
         self.leaving.send_replace(true);
+        info!(wait_max_s = wait_max.as_secs(), "leaving: this node takes nothing new");
         self.cluster.drain();
         if tokio::time::timeout(wait_max, self.has_drained()).await.is_err() {
             info!(listeners = self.stats.view().listeners, "leaving with listeners connected");
@@ -176,9 +176,12 @@ impl Node {
             warn!("etcd does not answer: leaving without handing over");
             return;
         }
-        let holds = |snapshot: &Snapshot| snapshot.masters.values().any(|it| it.node == *own);
+        let handed_over = |snapshot: &Snapshot| {
+            let holds = snapshot.masters.values().any(|master| master.node == *own);
+            !holds || !others_can_take(snapshot, own)
+        };
         // An error means that the cluster's task has ended: nothing is handed over any more.
-        drop(snapshots.wait_for(|snapshot| !holds(snapshot)).await);
+        drop(snapshots.wait_for(|snapshot| handed_over(snapshot)).await);
         while self.stats.view().listeners > 0 {
             tokio::time::sleep(LISTENERS_LOOK).await;
         }
@@ -204,6 +207,11 @@ impl Node {
         self.stop_cluster.cancel();
         ended(self.cluster_task, "cluster").await;
     }
+}
+
+/// Whether another node lives that does not drain itself.
+fn others_can_take(snapshot: &Snapshot, own: &NodeName) -> bool {
+    snapshot.nodes.keys().any(|name| name != own && !snapshot.draining.contains(name))
 }
 
 /// Waits for a task that was told to end.
