@@ -10,14 +10,15 @@ use tokio_util::sync::CancellationToken;
 use super::follow::Follower;
 use super::member::Member;
 use super::{
-    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing, StandingReader, Store,
+    ClusterError, EtcdAccess, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing,
+    StandingReader, Store,
 };
 
 /// What it takes to join.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
-    /// URLs of etcd members, `http://host:port`.
-    pub endpoints: Vec<String>,
+    /// How etcd is reached.
+    pub etcd: EtcdAccess,
     /// What this node says about itself.
     pub node: NodeRecord,
     /// Time to live of this node's lease; whole seconds count, etcd makes it at least two.
@@ -61,11 +62,11 @@ pub async fn join(
     settings: ClusterSettings,
     cancel: CancellationToken,
 ) -> Result<(ClusterHandle, JoinHandle<()>), ClusterError> {
-    let store = Store::connect(&settings.endpoints, settings.timeout).await?;
+    let store = Store::connect(&settings.etcd, settings.timeout).await?;
     let secrets = store.icecast_secrets().await?;
     // Questions about the lease must fail early enough to be asked again before it ends.
     let lease_timeout = settings.timeout.min(settings.lease_ttl / 3);
-    let lease_store = Store::connect(&settings.endpoints, lease_timeout).await?;
+    let lease_store = store.with_timeout(lease_timeout);
     let follower = Follower::start(store).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
     let member = Member {

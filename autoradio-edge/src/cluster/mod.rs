@@ -11,6 +11,7 @@
 mod claims;
 mod fold;
 mod key;
+mod members;
 mod mount_path;
 mod record;
 mod snapshot;
@@ -28,11 +29,12 @@ mod password;
 mod secrets;
 
 pub use error::ClusterError;
-pub use etcd::Store;
+pub use etcd::{EtcdAccess, Store, TlsFiles};
 pub use fold::{Damaged, Event, State};
 pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
 pub use key::{Key, KeyError, PREFIX};
-pub use managed::ManagedEtcd;
+pub use managed::{ManagedEtcd, StartedEtcd};
+pub use members::{EtcdMember, MemberStatus, removable};
 pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
 pub use password::{hash_password, random_password};

@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, IsTerminal, Write};
 
-use autoradio_edge::cluster::MountPath;
+use autoradio_edge::cluster::{MountPath, NodeName};
 
-use crate::args::{Command, MountArgs};
+use crate::args::{ClusterCommand, Command, MountArgs};
 use crate::failure::Usage;
 
 /// Longest name, description, user name or password, in bytes.
@@ -23,6 +23,10 @@ pub(crate) enum Checked {
     Edit(MountPath, Settings),
     /// Delete a mount.
     Delete(MountPath),
+    /// Show the members of etcd.
+    Members,
+    /// Remove a node for good, by force or not.
+    Remove(NodeName, bool),
 }
 
 /// What to set on a mount.
@@ -74,6 +78,11 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
                 confirm(&path)?;
             }
             Checked::Delete(path)
+        }
+        Command::Cluster(ClusterCommand::Members) => Checked::Members,
+        Command::Cluster(ClusterCommand::Remove { node, force }) => {
+            let name = node.parse().map_err(|error| usage(format!("{node:?}: {error}")))?;
+            Checked::Remove(name, force)
         }
         // Completions are printed without a cluster; the caller has done so already.
         Command::ListMounts | Command::Completions { .. } => Checked::List,

@@ -1,8 +1,9 @@
 //! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down.
 //!
-//! `args` is what was typed, `mounts` does it, `view` is what is shown, `output` shows it, `failure` says how it ended.
+//! `args` is what was typed, `mounts` and `cluster` do it, `view` is what is shown, `output` shows it, `failure` says how it ended.
 
 mod args;
+mod cluster;
 mod failure;
 mod input;
 mod mounts;
@@ -12,10 +13,12 @@ mod view;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use autoradio_edge::cluster::Store;
+use autoradio_edge::cluster::{EtcdAccess, Store};
+use autoradio_edge::config::Config;
 use clap::{CommandFactory, Parser};
 
 use args::{Command, Radioctl};
+use failure::Usage;
 use output::Output;
 
 /// Longest time for one answer of etcd. Somebody is waiting at a terminal.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
+    let access = access(&typed);
     let command = match typed.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -49,6 +53,21 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
     };
     // What is wrong with the words themselves is said before anything is dialled.
     let command = input::check(command)?;
-    let store = Store::connect(&typed.etcd, ETCD_TIMEOUT).await?;
+    let store = Store::connect(&access?, ETCD_TIMEOUT).await?;
     mounts::run(command, &store, output).await
+}
+
+/// Where etcd is, and the certificates for it.
+fn access(typed: &Radioctl) -> anyhow::Result<EtcdAccess> {
+    let named = [typed.etcd_ca.as_ref(), typed.etcd_cert.as_ref(), typed.etcd_key.as_ref()];
+    let plain = |url: &String| url.starts_with("http://");
+    // Plain URLs need no certificates: those that happen to lie on this host are for its own etcd.
+    let unneeded = !typed.etcd.is_empty() && typed.etcd.iter().all(plain) && named == [None; 3];
+    let tls = if unneeded { None } else { Config::etcd_certificates(named).map_err(Usage)? };
+    let mut endpoints = typed.etcd.clone();
+    if endpoints.is_empty() {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        endpoints.push(format!("{scheme}://127.0.0.1:2379"));
+    }
+    Ok(EtcdAccess { endpoints, tls, find_members: None })
 }

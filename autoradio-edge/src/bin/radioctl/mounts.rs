@@ -5,6 +5,7 @@ use autoradio_edge::cluster::{
     ClusterError, MountPath, MountRecord, Snapshot, Store, Stored, hash_password, random_password,
 };
 
+use crate::cluster;
 use crate::input::{Checked, Password, Settings};
 use crate::output::Output;
 
@@ -31,6 +32,8 @@ pub(crate) async fn run(command: Checked, store: &Store, output: &Output) -> any
             store.delete_mount(&path).await?;
             output.done(&format!("Mount {path} is deleted."))
         }
+        Checked::Members => cluster::members(store, output).await,
+        Checked::Remove(node, force) => cluster::remove(store, output, &node, force).await,
     }
 }
 
