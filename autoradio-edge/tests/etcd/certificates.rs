@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, 
 use tempfile::TempDir;
 
 use crate::rig::{Node, names, store, voters};
-use crate::support::{mount, state_dir};
+use crate::support::{mount, path, state_dir};
 
 /// Certificates of one authority, in files.
 struct Authority {
@@ -73,6 +73,42 @@ async fn a_cluster_with_certificates_lets_nobody_else_in() {
     assert!(impostor.contains("our certificate"), "{impostor}");
     let plain = refusal(&url.replace("https", "http"), None).await;
     assert!(plain.contains("https://"), "{plain}");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_alone_in_the_clear_takes_certificates_and_others() {
+    let authority = Authority::new();
+    let mut first = Node::new("a", &[]);
+    first.managed.insecure = false;
+    let a = first.start().await;
+    store(&a).await.create_mount(&mount("/old")).await.unwrap();
+    a.stop().await;
+
+    let first = first.secured(authority.files());
+    let second = Node::new("b", &[&first]).secured(authority.files());
+    let a = first.start().await;
+    let b = second.start().await;
+    let joined = store(&b).await;
+    let members = voters(&joined, 2).await;
+    let peer = format!("https://127.0.0.1:{}", first.managed.peer_port);
+    assert!(members.iter().any(|it| it.member.peer_urls == [peer.as_str()]), "{members:?}");
+    assert!(joined.mount(&path("/old")).await.is_ok());
+
+    let files = authority.files();
+    let shown = std::process::Command::new(env!("CARGO_BIN_EXE_radioctl"))
+        .args(["--etcd", &first.managed.endpoint(), "cluster", "members"])
+        .env("AUTORADIO_ETCD_CA", files.ca)
+        .env("AUTORADIO_ETCD_CERT", files.certificate)
+        .env("AUTORADIO_ETCD_KEY", files.key)
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(
+        shown.contains("voter") && shown.contains("leader") && shown.contains(&peer),
+        "{shown}"
+    );
     a.stop().await;
     b.stop().await;
 }

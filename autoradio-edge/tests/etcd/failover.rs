@@ -3,52 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{
-    ClusterHandle, ClusterSettings, LoadRecord, Snapshot, StartedEtcd, join,
-};
+use autoradio_edge::cluster::Snapshot;
 use nix::sys::signal::Signal;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use crate::rig::{Node, store, voters};
-use crate::support::{PATIENCE, in_time, mount, node, path, signal, until};
+use crate::rig::{Joined, Node, store, voters};
+use crate::support::{PATIENCE, mount, path, signal, until};
 
 /// Within this, everything goes on after one member is gone that was not the leader.
 const GOES_ON: Duration = Duration::from_secs(2);
-
-struct Joined {
-    handle: ClusterHandle,
-    task: JoinHandle<()>,
-    cancel: CancellationToken,
-}
-
-impl Joined {
-    async fn through(etcd: &StartedEtcd, name: &str) -> Self {
-        let cancel = CancellationToken::new();
-        let settings = ClusterSettings {
-            etcd: etcd.access().clone(),
-            node: node(name),
-            lease_ttl: Duration::from_secs(3),
-            timeout: Duration::from_secs(2),
-            load: watch::channel(Arc::new(LoadRecord::idle())).1,
-            heartbeat: Duration::from_secs(1),
-        };
-        let (handle, task) = join(settings, cancel.clone()).await.unwrap();
-        Self { handle, task, cancel }
-    }
-
-    async fn leave(self) {
-        self.cancel.cancel();
-        in_time("the node leaves", PATIENCE, self.task).await.unwrap();
-    }
-
-    async fn sees(&self, what: &str, within: Duration, met: impl FnMut(&Arc<Snapshot>) -> bool) {
-        let mut snapshots = self.handle.snapshots.clone();
-        drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
-    }
-}
 
 #[tokio::test]
 async fn a_node_whose_own_etcd_is_silent_goes_on_through_another() {
@@ -58,7 +21,7 @@ async fn a_node_whose_own_etcd_is_silent_goes_on_through_another() {
     let (b, c) = tokio::join!(second.start(), third.start());
     let founder = store(&a).await;
     voters(&founder, 3).await;
-    let through_b = Joined::through(&b, "b").await;
+    let through_b = Joined::through(b.access(), "b").await;
     let other = store(&b).await;
     let name = "b".parse().unwrap();
     through_b.sees("it is there", PATIENCE, |it| it.nodes.contains_key(&name)).await;
@@ -89,6 +52,35 @@ async fn a_node_whose_own_etcd_is_silent_goes_on_through_another() {
     })
     .await;
     through_b.leave().await;
+    for etcd in [a, b, c] {
+        etcd.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn the_leader_dies_and_a_node_elsewhere_hardly_notices() {
+    let first = Node::new("a", &[]);
+    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
+    let a = first.start().await;
+    let (b, c) = tokio::join!(second.start(), third.start());
+    let members = voters(&store(&a).await, 3).await;
+    let leader = members.iter().find(|it| it.leader).unwrap().member.name.clone();
+    let of = |name: &str| [&a, &b, &c][["a", "b", "c"].iter().position(|it| *it == name).unwrap()];
+    let other = if leader == "a" { "b" } else { "a" };
+    let joined = Joined::through(of(other).access(), other).await;
+    let writer = store(of(other)).await;
+
+    // Stopped, not killed: the supervisor would have it back within its first back-off.
+    signal(of(&leader).pid().unwrap(), Signal::SIGSTOP);
+    let gone = Instant::now();
+    until("a change is taken", PATIENCE, async || writer.create_mount(&mount("/new")).await.ok())
+        .await;
+    let taken = gone.elapsed();
+    joined.sees("it is followed", PATIENCE, |it| it.mounts.contains_key(&path("/new"))).await;
+    // An election takes one to two seconds, and the question that was under way has two.
+    assert!(taken < GOES_ON * 2 + Duration::from_secs(1), "a change was taken after {taken:?}");
+    signal(of(&leader).pid().unwrap(), Signal::SIGCONT);
+    joined.leave().await;
     for etcd in [a, b, c] {
         etcd.stop().await;
     }

@@ -171,3 +171,18 @@ async fn a_learner_that_is_killed_before_it_votes_gets_its_vote_later() {
     a.stop().await;
     b.stop().await;
 }
+
+#[tokio::test]
+async fn a_join_that_broke_off_half_way_is_begun_anew() {
+    let first = Node::new("a", &[]);
+    let second = Node::new("b", &[&first]);
+    let a = first.start().await;
+    // What a node leaves that dies between being added and its first start.
+    let peer = format!("--peer-urls=http://127.0.0.1:{}", second.managed.peer_port);
+    first.ctl(&["member", "add", "b", "--learner", &peer]);
+    let b = second.start().await;
+    let members = voters(&store(&a).await, 2).await;
+    assert_eq!(names(&members), ["a", "b"]);
+    a.stop().await;
+    b.stop().await;
+}

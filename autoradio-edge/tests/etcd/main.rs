@@ -6,5 +6,6 @@ mod support;
 
 mod certificates;
 mod failover;
+mod history;
 mod join;
 mod rig;

@@ -1,13 +1,20 @@
 //! Managed etcds of several nodes, all on this host: they differ in their ports.
 
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{
-    ClusterError, EtcdAccess, ManagedEtcd, MemberStatus, StartedEtcd, Store, TlsFiles,
+    ClusterError, ClusterHandle, ClusterSettings, EtcdAccess, LoadRecord, ManagedEtcd,
+    MemberStatus, Snapshot, StartedEtcd, Store, TlsFiles, join,
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
-use crate::support::{PATIENCE, free_ports, state_dir, until};
+use crate::support::{PATIENCE, free_ports, in_time, node, state_dir, until};
 
 /// A node's etcd that may or may not run.
 pub(crate) struct Node {
@@ -56,7 +63,24 @@ impl Node {
 
     /// Loses everything that etcd has kept.
     pub(crate) fn wipe(&self) {
-        std::fs::remove_dir_all(self.dir.path().join("etcd")).unwrap();
+        std::fs::remove_dir_all(self.data_dir()).unwrap();
+    }
+
+    /// Where etcd keeps its data.
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.dir.path().join("etcd")
+    }
+
+    /// Runs `etcdctl` against this node's etcd, which speaks in the clear.
+    pub(crate) fn ctl(&self, args: &[&str]) -> String {
+        let ended = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", self.managed.endpoint()))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        String::from_utf8(ended.stdout).unwrap()
     }
 
     /// Names of the directories in this node's state directory.
@@ -96,4 +120,42 @@ pub(crate) fn names(members: &[MemberStatus]) -> Vec<&str> {
     let mut names: Vec<_> = members.iter().map(|it| it.member.name.as_str()).collect();
     names.sort_unstable();
     names
+}
+
+/// A node that follows the cluster, holds a lease and claims mounts.
+pub(crate) struct Joined {
+    pub(crate) handle: ClusterHandle,
+    task: JoinHandle<()>,
+    cancel: CancellationToken,
+}
+
+impl Joined {
+    pub(crate) async fn through(etcd: &EtcdAccess, name: &str) -> Self {
+        let cancel = CancellationToken::new();
+        let settings = ClusterSettings {
+            etcd: etcd.clone(),
+            node: node(name),
+            lease_ttl: Duration::from_secs(3),
+            timeout: Duration::from_secs(2),
+            load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            heartbeat: Duration::from_secs(1),
+        };
+        let (handle, task) = join(settings, cancel.clone()).await.unwrap();
+        Self { handle, task, cancel }
+    }
+
+    pub(crate) async fn leave(self) {
+        self.cancel.cancel();
+        in_time("the node leaves", PATIENCE, self.task).await.unwrap();
+    }
+
+    pub(crate) async fn sees(
+        &self,
+        what: &str,
+        within: Duration,
+        met: impl FnMut(&Arc<Snapshot>) -> bool,
+    ) {
+        let mut snapshots = self.handle.snapshots.clone();
+        drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
+    }
 }

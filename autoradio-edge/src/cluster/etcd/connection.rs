@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use etcd_client::{Client, Error, GetOptions};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
@@ -25,8 +26,8 @@ const ROUND_PAUSE: Duration = Duration::from_millis(50);
 const DIAL_ROUNDS: u32 = 4;
 /// How often endpoints that fail are asked whether they are well again, and the longest wait for their answer.
 const PROBE_PACE: Duration = Duration::from_secs(1);
-/// How often the cluster is asked for its members.
-const MEMBERS_PACE: Duration = Duration::from_secs(30);
+/// How often the cluster is asked for its members: while all is well, and while an endpoint fails.
+const MEMBERS_PACE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 
 /// Connections to all endpoints.
 pub(super) struct Connection {
@@ -62,14 +63,16 @@ impl Connection {
         for url in &access.endpoints {
             endpoints.push((url.clone(), dialer.connect(url).await?));
         }
+        let tended = endpoints.len() > 1 || access.find_members.is_some();
         let connection = Arc::new(Self {
             dialer,
-            given: endpoints.len(),
+            // Members come and go; only the first endpoint is this host's own, or a way in.
+            given: if access.find_members.is_some() { 1 } else { endpoints.len() },
             find_members: access.find_members.clone(),
             endpoints: Mutex::new(Endpoints::new(endpoints)),
             news: watch::Sender::new(0),
         });
-        if connection.given > 1 || connection.find_members.is_some() {
+        if tended {
             tokio::spawn(tend(Arc::downgrade(&connection)));
         }
         Ok(connection)
@@ -160,15 +163,22 @@ impl Connection {
         }
     }
 
-    /// Asks those that fail whether they are well again: whether they can do what needs a leader.
-    async fn probe(&self) {
+    /// Asks those that fail whether they are well again: whether they can do what needs a leader. True if any fails.
+    async fn probe(self: &Arc<Self>) -> bool {
         let failing = self.endpoints().failing();
+        let mut asking = JoinSet::new();
         for (url, mut client) in failing {
-            let options = GetOptions::new().with_count_only();
-            if let Ok(Ok(_)) = timeout(PROBE_PACE, client.get(PREFIX, Some(options))).await {
-                self.note_answer(&url);
-            }
+            let connection = self.clone();
+            asking.spawn(async move {
+                let options = GetOptions::new().with_count_only();
+                if let Ok(Ok(_)) = timeout(PROBE_PACE, client.get(PREFIX, Some(options))).await {
+                    connection.note_answer(&url);
+                }
+            });
         }
+        let any = !asking.is_empty();
+        asking.join_all().await;
+        any
     }
 
     /// Makes the cluster's members endpoints, but for our own, which is one already.
@@ -197,8 +207,9 @@ async fn tend(connection: Weak<Connection>) {
     loop {
         ticks.tick().await;
         let Some(connection) = connection.upgrade() else { return };
-        connection.probe().await;
-        let due = listed.is_none_or(|at| clock::now() >= at + MEMBERS_PACE);
+        let failing = connection.probe().await;
+        let pace = if failing { MEMBERS_PACE.1 } else { MEMBERS_PACE.0 };
+        let due = listed.is_none_or(|at| clock::now() >= at + pace);
         let Some(own) = connection.find_members.as_deref().filter(|_| due) else { continue };
         match connection.find_members(own).await {
             Ok(()) => {

@@ -135,3 +135,53 @@ fn never_sent(error: &(dyn StdError + 'static)) -> bool {
         matches!(cause.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(code: i32, reason: &str) -> Failure {
+        Failure {
+            code: Some(code),
+            reason: reason.to_owned(),
+            never_sent: false,
+            lease_lost: false,
+        }
+    }
+
+    #[test]
+    fn only_who_has_understood_the_question_gives_an_answer() {
+        for (why, code, reason, answer) in [
+            ("no leader", 14, "etcdserver: no leader", false),
+            ("not asked to vote yet", 14, "etcdserver: rpc not supported for learner", false),
+            ("too slow", 4, "context deadline exceeded", false),
+            ("a change of members must wait", 14, "etcdserver: unhealthy cluster", true),
+            ("a learner that lags", 9, "can only promote a learner in sync with leader", true),
+            ("a lease that is over", 5, "etcdserver: requested lease not found", true),
+        ] {
+            assert_eq!(failure(code, reason).is_answer(), answer, "{why}");
+        }
+        assert!(!Failure::silence(Duration::from_secs(1)).is_answer());
+    }
+
+    #[test]
+    fn errors_are_told_by_what_is_to_be_done() {
+        let told = |code, reason, url: &str| failure(code, reason).explain(url);
+        let compacted = told(11, "mvcc: required revision has been compacted", "http://a");
+        assert!(matches!(compacted, ClusterError::Compacted));
+        assert!(matches!(
+            told(5, "requested lease not found", "http://a"),
+            ClusterError::LeaseLost
+        ));
+        assert!(matches!(
+            told(8, "database space exceeded", "http://a"),
+            ClusterError::Refused { .. }
+        ));
+        for (url, want) in
+            [("https://a", "refuses our certificate"), ("http://a", "wants https://")]
+        {
+            let closed = told(14, "connection closed", url).to_string();
+            assert!(closed.contains(want), "{closed}");
+        }
+    }
+}
