@@ -5,6 +5,7 @@
 mod support;
 
 mod certificates;
+mod daemon;
 mod failover;
 mod history;
 mod join;
