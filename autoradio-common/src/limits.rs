@@ -6,6 +6,8 @@
 pub const NODES_MAX: usize = 1_000;
 /// Mounts in one cluster.
 pub const MOUNTS_MAX: usize = 10_000;
+/// Members of the managed etcd that vote. More would only make every change slower; further nodes are clients.
+pub const ETCD_VOTERS_MAX: usize = 5;
 
 /// Longest mount path, in bytes after percent-decoding, its leading slash included.
 pub const MOUNT_PATH_BYTES_MAX: usize = 255;

@@ -25,9 +25,10 @@ use tracing::{info, warn};
 
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
-    ClusterError, ClusterSettings, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+    ClusterError, ClusterSettings, EtcdAccess, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+    StartedEtcd,
 };
-use crate::config::Config;
+use crate::config::{Config, EtcdChoice};
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
@@ -86,13 +87,15 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
     let ports = Ports::bind(&config).await?;
     let kernel = start_kernel(&config)?;
-    let etcd = managed_etcd(&config);
-    let Some(etcd) = stop.run_until_cancelled(etcd.start(ETCD_START_MAX)).await else {
+    let Some(etcd) = stop.run_until_cancelled(start_etcd(&config)).await else {
         return Ok(());
     };
-    let etcd = etcd?;
-    let served = serve(config, kernel, ports, metrics, Signals { stop, at_once }).await;
-    etcd.stop().await;
+    let (etcd, access) = etcd?;
+    let signals = Signals { stop, at_once };
+    let served = serve(config, kernel, ports, metrics, access, signals).await;
+    if let Some(etcd) = etcd {
+        etcd.stop().await;
+    }
     info!("stopped");
     served
 }
@@ -103,9 +106,10 @@ async fn serve(
     kernel: SharedKernel,
     ports: Ports,
     metrics: PrometheusHandle,
+    etcd: EtcdAccess,
     signals: Signals,
 ) -> Result<(), DaemonError> {
-    let node = Node::start(config, kernel).await?;
+    let node = Node::start(config, kernel, etcd).await?;
     let sources = Sources { status: Box::new(node.status_source().function()), metrics };
     node.serve(ports, sources);
     signals.stop.cancelled().await;
@@ -194,14 +198,29 @@ fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
     }
 }
 
-fn managed_etcd(config: &Config) -> ManagedEtcd {
-    ManagedEtcd {
+/// Starts this node's etcd, unless one runs elsewhere, and says how etcd is reached.
+async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess), ClusterError> {
+    let tls = config.etcd_tls.clone();
+    let (join, insecure) = match config.etcd.clone() {
+        EtcdChoice::Managed { join, insecure } => (join, insecure),
+        EtcdChoice::External { endpoints } => {
+            return Ok((None, EtcdAccess { endpoints, tls, find_members: None }));
+        }
+    };
+    let managed = ManagedEtcd {
         name: config.name.clone(),
         state_dir: config.state_dir.clone(),
+        peer_address: config.peer_address,
         client_port: config.etcd_client_port,
         peer_port: config.etcd_peer_port,
         program: "etcd".into(),
-    }
+        join,
+        tls,
+        insecure,
+    };
+    let started = managed.start(ETCD_START_MAX).await?;
+    let access = started.access().clone();
+    Ok((Some(started), access))
 }
 
 fn icecast_settings(config: &Config) -> IcecastSettings {
@@ -216,11 +235,12 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
 
 fn cluster_settings(
     config: &Config,
+    etcd: EtcdAccess,
     own: &NodeRecord,
     load: watch::Receiver<Arc<LoadRecord>>,
 ) -> ClusterSettings {
     ClusterSettings {
-        endpoints: vec![managed_etcd(config).endpoint()],
+        etcd,
         node: own.clone(),
         lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
         timeout: ETCD_ANSWER_MAX,

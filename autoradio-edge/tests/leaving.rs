@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{ClusterSettings, LoadRecord, NodeName, Snapshot, Store};
+use autoradio_edge::cluster::{ClusterSettings, EtcdAccess, LoadRecord, NodeName, Snapshot, Store};
 use autoradio_edge::placement::rendezvous;
 use nix::sys::signal::Signal;
 use support::{Joined, PATIENCE, free_ports, mount, node, signal, state_dir, until};
@@ -90,7 +90,7 @@ impl Daemon {
     /// A peer in this process.
     async fn peer(&self) -> Joined {
         Joined::with(ClusterSettings {
-            endpoints: self.endpoints(),
+            etcd: self.access(),
             node: node("peer"),
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
@@ -101,8 +101,8 @@ impl Daemon {
         .await
     }
 
-    fn endpoints(&self) -> Vec<String> {
-        vec![format!("http://127.0.0.1:{}", self.etcd)]
+    fn access(&self) -> EtcdAccess {
+        EtcdAccess::plain(vec![format!("http://127.0.0.1:{}", self.etcd)])
     }
 }
 
@@ -119,7 +119,7 @@ impl Drop for Daemon {
 #[tokio::test]
 async fn a_node_that_is_told_to_stop_hands_its_mounts_over_first() {
     let mut daemon = Daemon::start(600).await;
-    let store = Store::connect(&daemon.endpoints(), PATIENCE).await.unwrap();
+    let store = Store::connect(&daemon.access(), PATIENCE).await.unwrap();
     let peer = daemon.peer().await;
     peer.until("both are there", PATIENCE, |it| it.nodes.len() == 2).await;
     for number in 0..20 {

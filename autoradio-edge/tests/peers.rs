@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{NodeRecord, Standing};
+use autoradio_edge::cluster::{EtcdAccess, NodeRecord, Standing};
 use autoradio_edge::http::{Front, FrontSettings, FrontStats};
 use autoradio_edge::peer::ask_all;
 use autoradio_edge::placement::Placement;
@@ -53,7 +53,7 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
     let record = NodeRecord { http_port: front.local_ports()[0], ..node(name) };
     let mut settings = etcd.settings(record.clone());
     if let Some(way) = way {
-        settings.endpoints = vec![format!("http://127.0.0.1:{}", way.port)];
+        settings.etcd = EtcdAccess::plain(vec![format!("http://127.0.0.1:{}", way.port)]);
     }
     let joined = Joined::with(settings).await;
     let settings = FrontSettings {

@@ -23,7 +23,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    fn invalid(&mut self, flag: &'static str, value: &str, reason: impl Display) {
+    pub(super) fn invalid(&mut self, flag: &'static str, value: &str, reason: impl Display) {
         let (value, reason) = (value.to_owned(), reason.to_string());
         self.errors.push(ConfigError::Invalid { flag, value, reason });
     }

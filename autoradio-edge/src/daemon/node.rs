@@ -14,7 +14,7 @@ use super::ports::Ports;
 use super::status::{self, StatusSource};
 use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_id, node_record};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle, LoadRecord, NodeName, Snapshot};
+use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
@@ -49,13 +49,17 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Joins the cluster through the etcd that runs, and starts what follows its state.
-    pub(super) async fn start(config: Config, kernel: SharedKernel) -> Result<Self, DaemonError> {
+    /// Joins the cluster that `etcd` keeps, and starts what follows its state.
+    pub(super) async fn start(
+        config: Config,
+        kernel: SharedKernel,
+        etcd: EtcdAccess,
+    ) -> Result<Self, DaemonError> {
         let own = Arc::new(node_record(&config, node_id::read_or_make(&config.state_dir)?));
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (_load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
-        let settings = cluster_settings(&config, &own, load);
+        let settings = cluster_settings(&config, etcd, &own, load);
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
         let first = Arc::new(place(&cluster.snapshots.borrow().or_alone(&own)));
         let responder =
