@@ -12,6 +12,8 @@ const RANK_DELAY: Duration = Duration::from_millis(300);
 const TRANSACTION_TIME: Duration = Duration::from_millis(20);
 /// Ranks above this one wait no longer than it: when ten nodes have not claimed, something other than order is wrong.
 const RANK_MAX: usize = 10;
+/// Time for a claim that was made to show in a snapshot, before it is made again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Claims in one transaction; etcd takes 128 operations by default.
 pub(super) const CLAIMS_PER_TRANSACTION: usize = 64;
 
@@ -90,6 +92,15 @@ impl Orphans {
         }
         due.sort_by_key(|(rank, _)| *rank);
         (due.into_iter().map(|(_, path)| path.clone()).collect(), next)
+    }
+
+    /// These were claimed at `now`, by whomever: the next snapshots show it.
+    pub(super) fn asked(&mut self, paths: &[MountPath], now: Duration) {
+        for path in paths {
+            if let Some((since, _)) = self.seen.get_mut(path) {
+                *since = now + ASK_AGAIN;
+            }
+        }
     }
 }
 
@@ -231,6 +242,20 @@ mod tests {
         assert_eq!(due(&orphans, 500).0.len(), 640);
         orphans.observe(&snapshot(&["a", "b"], &mounts[..60], &[]), Duration::from_millis(300));
         assert_eq!(due(&orphans, 300).0.len(), 60, "few are left: the rest goes as usual");
+    }
+
+    #[test]
+    fn what_was_claimed_is_claimed_again_only_if_it_stays_without_a_master() {
+        let orphaned = snapshot(&["a", "b"], &["/m"], &[]);
+        let mut orphans = Orphans::new(name("a"), BY_NAME);
+        orphans.observe(&orphaned, Duration::ZERO);
+        orphans.asked(
+            &due(&orphans, 0).0.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>(),
+            Duration::ZERO,
+        );
+        orphans.observe(&orphaned, Duration::from_millis(50));
+        assert_eq!(due(&orphans, 50), (vec![], Some(ASK_AGAIN)));
+        assert_eq!(due(&orphans, 1_000).0, ["/m"]);
     }
 
     #[test]
