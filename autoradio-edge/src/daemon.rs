@@ -3,12 +3,14 @@
 //! The only module that knows all rooms. Never here: logic of any of them.
 
 mod follow;
+mod load;
 mod node;
 mod ports;
 mod status;
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,13 +26,14 @@ use tracing::{info, warn};
 
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
-    ClusterError, ClusterSettings, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+    ClusterError, ClusterSettings, IcecastSecrets, LoadRecord, ManagedEtcd, NodeRecord,
+    SCHEMA_VERSION,
 };
 use crate::config::Config;
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
-use crate::icecast::{IcecastError, IcecastSettings};
+use crate::icecast::{IcecastDoor, IcecastError, IcecastSettings};
 use node::Node;
 use ports::Ports;
 
@@ -196,6 +199,12 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
         domain,
         config.clients_max.saturating_mul(2),
     )
+}
+
+/// How this node's own Icecast is asked for its listeners.
+fn icecast_door(config: &Config, secrets: &IcecastSecrets) -> IcecastDoor {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.icecast_port));
+    IcecastDoor::new(address, secrets)
 }
 
 fn cluster_settings(

@@ -10,8 +10,8 @@ use super::name::WireName;
 use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa, rtype};
 use super::slots::share_out;
 use super::zone::{Answer, RecordSet, Zone, rcode};
-use crate::cluster::NodeName;
-use crate::placement::{PlacedNode, Placement};
+use crate::cluster::{MountPath, NodeName};
+use crate::placement::{PlacedMount, PlacedNode, Placement};
 
 /// Seconds that an answer which follows the cluster's state may be kept.
 pub const TTL_DYNAMIC: u32 = 10;
@@ -75,6 +75,29 @@ pub fn compile(placement: &Placement, settings: &ZoneSettings) -> Zone {
     }
     builder.finish()
 }
+
+/// Whether both placements compile to the same zone but for its serial number. Much cheaper than to compile both.
+pub fn same_zone(before: &Placement, after: &Placement) -> bool {
+    let same_node = |((name, node), (other_name, other)): (NodeEntry<'_>, NodeEntry<'_>)| {
+        name == other_name
+            && node.weight == other.weight
+            && node.record.addresses == other.record.addresses
+    };
+    let same_mount = |((path, mount), (other_path, other)): (MountEntry<'_>, MountEntry<'_>)| {
+        path == other_path && master_of(mount) == master_of(other)
+    };
+    before.nodes.len() == after.nodes.len()
+        && before.mounts.len() == after.mounts.len()
+        && before.nodes.iter().zip(&after.nodes).all(same_node)
+        && before.mounts.iter().zip(&after.mounts).all(same_mount)
+}
+
+fn master_of(mount: &PlacedMount) -> Option<&NodeName> {
+    mount.master.as_ref().map(|master| &master.node)
+}
+
+type NodeEntry<'a> = (&'a NodeName, &'a PlacedNode);
+type MountEntry<'a> = (&'a MountPath, &'a PlacedMount);
 
 struct Builder<'a> {
     placement: &'a Placement,

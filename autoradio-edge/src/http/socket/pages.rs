@@ -155,7 +155,9 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{IcecastSecrets, Standing, StandingReader};
+    use std::sync::Arc;
+
+    use crate::cluster::{Capacity, IcecastSecrets, Standing, StandingReader};
     use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
@@ -171,6 +173,9 @@ mod tests {
             connections_max: 16_384,
             standing: StandingReader::always(Standing::Sure),
             icecast_proxy: true,
+            icecast_port: 8000,
+            capacity_whole: Capacity::default(),
+            ledger: Arc::default(),
         }
     }
 
