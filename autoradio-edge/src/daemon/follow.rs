@@ -63,7 +63,7 @@ impl Follower {
         self.publish_zone(&placement);
         // Most ticks change nothing, and whoever follows placements need not hear of them.
         self.placements.send_if_modified(|before| {
-            let changed = **before != *placement;
+            let changed = before.revision != placement.revision || **before != *placement;
             let nodes = |placement: &Placement| placement.nodes.keys().cloned().collect::<Vec<_>>();
             if nodes(before) != nodes(&placement) {
                 info!(nodes = ?nodes(&placement), "the nodes in force have changed");

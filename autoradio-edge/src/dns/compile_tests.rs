@@ -1,7 +1,5 @@
 //! Tests of the zone compiler.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::cluster::{Capacity, LoadRecord, Master, MountRecord, NodeRecord, SCHEMA_VERSION};
 use crate::dns::Lookup;
