@@ -108,8 +108,12 @@ pub(super) fn place(
     ledger: &Mutex<Ledger>,
 ) -> Placement {
     let now_ms = clock::boot_ms();
-    let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
-    ledger.note_reports(&snapshot.loads, now_ms);
+    let ledger = {
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.note_reports(&snapshot.loads, now_ms);
+        // A copy, so that no listener waits while a large cluster is placed.
+        ledger.clone()
+    };
     placer.place(&snapshot.or_alone(own), now_ms, &ledger)
 }
 
@@ -119,5 +123,72 @@ fn report_fail_open(failing_open: bool) {
         warn!("too little of the cluster is left to choose from: all its nodes weigh the same");
     } else {
         info!("nodes are weighed by their headroom again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::LoadRecord;
+    use crate::placement::tests::{one_node_snapshot, record};
+
+    /// A follower of two idle nodes without a kernel program, and the way to bring it snapshots.
+    fn follower() -> (Follower, watch::Sender<Arc<Snapshot>>) {
+        let mut snapshot = one_node_snapshot();
+        let (own, second) = (record("node1", "198.18.0.1"), record("node2", "198.18.0.2"));
+        snapshot.nodes.insert(second.name.clone(), second);
+        let zone_settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+        let zone = Arc::new(compile(&Placement::default(), &zone_settings));
+        let (sender, snapshots) = watch::channel(Arc::new(snapshot));
+        let follower = Follower {
+            own,
+            snapshots,
+            placements: watch::channel(Arc::default()).0,
+            placer: Placer::default(),
+            ledger: Arc::default(),
+            zone_settings,
+            responder: Responder::new(zone, "node1".to_owned()),
+            kernel: None,
+            compiled: None,
+        };
+        (follower, sender)
+    }
+
+    /// Brings the follower a changed snapshot; whether it made a zone of it, and whether it told of a placement.
+    fn follow(
+        follower: &mut Follower,
+        sender: &watch::Sender<Arc<Snapshot>>,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> (bool, bool) {
+        let zone_before = follower.compiled.clone().expect("a zone");
+        let told = follower.placements.subscribe();
+        sender.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+        follower.act();
+        let zone_after = follower.compiled.as_ref().expect("a zone");
+        (!Arc::ptr_eq(&zone_before, zone_after), told.has_changed().expect("a sender"))
+    }
+
+    #[test]
+    fn a_zone_is_made_only_of_what_changes_it_and_then_at_once() {
+        let (mut follower, sender) = follower();
+        follower.act();
+        let name = |text: &str| text.parse().expect("name");
+        let report = |listeners: u64| {
+            let load = LoadRecord { sequence: listeners, listeners, ..LoadRecord::idle() };
+            move |snapshot: &mut Snapshot| {
+                snapshot.revision += 1;
+                snapshot.loads.insert(name("node2"), Arc::new(load));
+            }
+        };
+        assert_eq!(follow(&mut follower, &sender, |_| {}), (false, false), "nothing new");
+        assert_eq!(follow(&mut follower, &sender, report(1)), (false, true), "a listener");
+        assert_eq!(follow(&mut follower, &sender, report(500)), (false, true), "damped");
+        assert_eq!(follow(&mut follower, &sender, report(1_000)), (true, true), "full");
+        let drain = |snapshot: &mut Snapshot| snapshot.draining.extend([name("node1")]);
+        assert_eq!(follow(&mut follower, &sender, drain), (true, true), "nobody has room");
+        let weights = |follower: &Follower| -> Vec<u32> {
+            follower.placements.borrow().nodes.values().map(|node| node.weight).collect()
+        };
+        assert_eq!(weights(&follower), [0, crate::placement::WEIGHT_FULL]);
     }
 }

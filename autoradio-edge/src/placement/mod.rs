@@ -9,7 +9,7 @@ mod target;
 mod utilisation;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -102,14 +102,15 @@ fn place_mounts(snapshot: &Snapshot) -> BTreeMap<MountPath, PlacedMount> {
 }
 
 /// All sources that living nodes report; of several for one mount the youngest.
-fn sources(snapshot: &Snapshot) -> BTreeMap<MountPath, PlacedSource> {
-    let mut sources: BTreeMap<MountPath, PlacedSource> = BTreeMap::new();
-    for (node, load) in &snapshot.loads {
-        for (path, record) in load.sources.iter().filter(|_| snapshot.nodes.contains_key(node)) {
+fn sources(snapshot: &Snapshot) -> HashMap<&MountPath, PlacedSource> {
+    let mut sources: HashMap<&MountPath, PlacedSource> = HashMap::new();
+    let living = snapshot.loads.iter().filter(|(node, _)| snapshot.nodes.contains_key(*node));
+    for (node, load) in living {
+        for (path, record) in &load.sources {
             let seen = sources.get(path).map_or(0, |seen| seen.record.since_unix_s);
             if record.since_unix_s >= seen {
                 let source = PlacedSource { node: node.clone(), record: record.clone() };
-                sources.insert(path.clone(), source);
+                sources.insert(path, source);
             }
         }
     }
@@ -172,6 +173,24 @@ pub(crate) mod tests {
         let other = record("node2", "198.18.0.2");
         let known = one_node_snapshot();
         assert_eq!(*known.or_alone(&other), known, "others are known: they stand");
+    }
+
+    #[test]
+    fn a_mounts_source_is_the_youngest_that_a_living_node_reports() {
+        let mut snapshot = one_node_snapshot();
+        let second = record("node2", "198.18.0.2");
+        snapshot.nodes.insert(second.name.clone(), second);
+        let path: MountPath = "/live.mp3".parse().expect("path");
+        let mount = MountRecord::new(path.clone(), "source", String::new());
+        snapshot.mounts.insert(path.clone(), Arc::new(mount));
+        for (node, since_unix_s) in [("node1", 50), ("node2", 40), ("gone", 60)] {
+            let mut load = LoadRecord::idle();
+            let source = SourceRecord { since_unix_s, content_type: "audio/ogg".into() };
+            load.sources.insert(path.clone(), source);
+            snapshot.loads.insert(node.parse().expect("name"), Arc::new(load));
+        }
+        let source = place(&snapshot).mounts[&path].source.clone().expect("a source");
+        assert_eq!((source.node.as_str(), source.record.since_unix_s), ("node1", 50));
     }
 
     #[test]
