@@ -3,6 +3,7 @@
 //! The only module that knows all rooms. Never here: logic of any of them.
 
 mod follow;
+mod load;
 mod node;
 mod node_id;
 mod ports;
@@ -10,6 +11,7 @@ mod status;
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,14 +27,14 @@ use tracing::{info, warn};
 
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
-    ClusterError, ClusterSettings, EtcdAccess, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
-    StartedEtcd,
+    ClusterError, ClusterSettings, EtcdAccess, IcecastSecrets, LoadRecord, ManagedEtcd, NodeRecord,
+    SCHEMA_VERSION, StartedEtcd,
 };
 use crate::config::{Config, EtcdChoice};
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
-use crate::icecast::{IcecastError, IcecastSettings};
+use crate::icecast::{IcecastDoor, IcecastError, IcecastSettings};
 use crate::placement::rendezvous;
 use node::Node;
 use ports::Ports;
@@ -231,6 +233,12 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
         domain,
         config.clients_max.saturating_mul(2),
     )
+}
+
+/// How this node's own Icecast is asked for its listeners.
+fn icecast_door(config: &Config, secrets: &IcecastSecrets) -> IcecastDoor {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.icecast_port));
+    IcecastDoor::new(address, secrets)
 }
 
 fn cluster_settings(

@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{EtcdAccess, NodeRecord, Standing};
+use autoradio_edge::cluster::{Capacity, EtcdAccess, NodeRecord, Standing};
 use autoradio_edge::http::{Front, FrontSettings, FrontStats};
 use autoradio_edge::peer::ask_all;
 use autoradio_edge::placement::Placement;
@@ -65,6 +65,9 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
         standing: joined.handle.standing.clone(),
         own_state: joined.handle.own_state.clone(),
         icecast_proxy: true,
+        icecast_port: 8000,
+        capacity_whole: Capacity::default(),
+        ledger: Arc::default(),
     };
     let placements = watch::channel(Arc::new(Placement::default())).1;
     let stats = Arc::new(FrontStats::default());

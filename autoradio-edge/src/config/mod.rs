@@ -113,6 +113,8 @@ pub struct Config {
     pub clients_max: u32,
     /// What this node carries before it counts as full.
     pub capacity: Capacity,
+    /// What it can carry at most, its reserve included.
+    pub capacity_whole: Capacity,
     /// Longest wait for listeners to leave when the node stops.
     pub drain_timeout: Duration,
     /// Whether listeners are served by the front.
@@ -137,6 +139,7 @@ impl Config {
             kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
         let etcd_client_port = checker.port("--etcd-client-port", &args.etcd_client_port);
         let etcd_tls = checker.etcd_tls(args, host);
+        let (capacity, capacity_whole) = checker.capacity(args, host, interface.as_deref());
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
@@ -157,7 +160,8 @@ impl Config {
             lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
             heartbeat: checker.seconds("--heartbeat", &args.heartbeat, 1, 60),
             clients_max: host.clients_max,
-            capacity: checker.capacity(args, host, interface.as_deref()),
+            capacity,
+            capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
             icecast_proxy: checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy),
             log_format: checker.log_format(&args.log_format),
