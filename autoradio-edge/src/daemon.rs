@@ -104,7 +104,8 @@ async fn serve(
     stop: CancellationToken,
 ) -> Result<(), DaemonError> {
     let node = Node::start(config, kernel).await?;
-    let sources = Sources { status: Box::new(node.status_source().function()), metrics };
+    let status = Box::new(node.status_source().function());
+    let sources = Sources { status, metrics, gate: node.gate() };
     node.serve(ports, sources);
     stop.cancelled().await;
     info!("stopping");
@@ -192,6 +193,7 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
     let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
     IcecastSettings::debian(
         state_dir,
+        (config.name.clone(), config.admin_listen),
         config.icecast_port,
         domain,
         config.clients_max.saturating_mul(2),

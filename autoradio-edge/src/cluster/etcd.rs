@@ -1,6 +1,7 @@
-//! Speaks to etcd: keys, transactions, watches; leases in `etcd/lease.rs`. Nothing else knows the client library.
+//! Speaks to etcd: keys, transactions, watches; leases in `etcd/lease.rs`, titles in `etcd/title.rs`. Nothing else knows the client library.
 
 mod lease;
+mod title;
 
 use std::future::Future;
 use std::io;
@@ -160,12 +161,6 @@ impl Store {
             .when([Compare::mod_revision(key, CompareOp::Equal, mod_revision)])
             .and_then([TxnOp::put(key, value, None)]);
         self.commit(txn).await
-    }
-
-    /// Deletes a key. False if it did not exist.
-    pub(super) async fn delete(&self, key: &str) -> Result<bool, ClusterError> {
-        let answer = self.call(|mut client| async move { client.delete(key, None).await }).await?;
-        Ok(answer.deleted() > 0)
     }
 
     /// Follows every change of our keys from `revision` on.

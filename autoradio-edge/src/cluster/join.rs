@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use super::follow::Follower;
 use super::member::Member;
 use super::{
-    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing, StandingReader, Store,
+    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing, StandingReader,
+    Store, TitleWriter,
 };
 
 /// What it takes to join.
@@ -50,6 +51,8 @@ pub struct ClusterHandle {
     pub health: watch::Receiver<EtcdHealth>,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
+    /// Keeps the titles of mounts in etcd.
+    pub titles: TitleWriter,
 }
 
 /// Joins the cluster: lists it, makes its secrets if this is the first node, puts the node's record under a lease,
@@ -66,7 +69,7 @@ pub async fn join(
     // Questions about the lease must fail early enough to be asked again before it ends.
     let lease_timeout = settings.timeout.min(settings.lease_ttl / 3);
     let lease_store = Store::connect(&settings.endpoints, lease_timeout).await?;
-    let follower = Follower::start(store).await?;
+    let follower = Follower::start(store.clone()).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
     let member = Member {
         store: lease_store,
@@ -76,9 +79,13 @@ pub async fn join(
         health: health_sender.clone(),
     };
     let standing = StandingReader::always(Standing::Sure);
-    let handle = ClusterHandle { snapshots: follower.snapshots(), secrets, health, standing };
+    let titles = TitleWriter::default();
+    let keeping_titles = titles.clone().run(store, cancel.clone());
+    let snapshots = follower.snapshots();
+    let handle = ClusterHandle { snapshots, secrets, health, standing, titles };
     let task = tokio::spawn(async move {
-        tokio::join!(follower.run(health_sender, cancel.clone()), member.run(cancel));
+        let following = follower.run(health_sender, cancel.clone());
+        tokio::join!(following, member.run(cancel), keeping_titles);
     });
     Ok((handle, task))
 }

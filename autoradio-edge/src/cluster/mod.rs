@@ -4,8 +4,8 @@
 //! Never here: decisions. `placement` decides; `claims.rs` only says which masterships to ask for.
 //!
 //! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
-//! `member` keeps this node's lease, record and claims; `mounts` and `secrets` are what `radioctl` and the first
-//! node write.
+//! `member` keeps this node's lease, record and claims; `titles` keeps titles; `mounts` and `secrets` are what
+//! `radioctl` and the first node write.
 
 // Pure: what stands in etcd and what it means.
 mod claims;
@@ -26,6 +26,7 @@ mod member;
 mod mounts;
 mod password;
 mod secrets;
+mod titles;
 
 pub use error::ClusterError;
 pub use etcd::Store;
@@ -42,3 +43,4 @@ pub use record::{
 };
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};
 pub use standing::{Standing, StandingReader};
+pub use titles::TitleWriter;

@@ -1,5 +1,6 @@
 //! One node: what runs on top of its etcd, from joining the cluster to leaving it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use crate::cluster::{self, ClusterHandle, LoadRecord};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
-use crate::http::{FrontSettings, FrontStats};
+use crate::http::{FrontSettings, FrontStats, SourceGate};
 use crate::icecast::{self, Icecast};
 use crate::placement::{Placement, place};
 
@@ -33,6 +34,7 @@ pub(super) struct Node {
     stats: Arc<FrontStats>,
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
+    gate: Arc<SourceGate>,
     icecast: Icecast,
     serving: TaskTracker,
     stop_serving: CancellationToken,
@@ -82,6 +84,12 @@ impl Node {
         let serving = TaskTracker::new();
         serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
         let stats = Arc::new(FrontStats::default());
+        let gate = Arc::new(SourceGate::new(
+            config.name.clone(),
+            cluster.secrets.clone(),
+            placements.clone(),
+            cluster.standing.clone(),
+        ));
         Ok(Self {
             config,
             kernel,
@@ -89,6 +97,7 @@ impl Node {
             stats,
             placements,
             cluster,
+            gate,
             icecast,
             serving,
             stop_serving,
@@ -115,6 +124,11 @@ impl Node {
         }
     }
 
+    /// What judges the sources of this node's Icecast.
+    pub(super) fn gate(&self) -> Arc<SourceGate> {
+        self.gate.clone()
+    }
+
     /// Opens the node to clients.
     pub(super) fn serve(&self, ports: Ports, sources: Sources) {
         let stop = || self.stop_serving.clone();
@@ -132,6 +146,9 @@ impl Node {
             connections_max: self.config.clients_max as usize,
             standing: self.cluster.standing.clone(),
             icecast_proxy: self.config.icecast_proxy,
+            icecast: (Ipv4Addr::LOCALHOST, self.config.icecast_port).into(),
+            gate: self.gate.clone(),
+            titles: self.cluster.titles.clone(),
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));

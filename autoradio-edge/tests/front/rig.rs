@@ -1,8 +1,8 @@
-//! A front in this process, a real Icecast behind it, and the clients of tests. Loopback only.
+//! The nodes of a test, what they know, and their clients. Loopback only.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,14 +11,12 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{
-    Capacity, IcecastSecrets, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION,
-    Snapshot, Standing, StandingReader,
+    Capacity, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION, Snapshot,
 };
-use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
-use autoradio_edge::placement::{Placement, place};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use autoradio_edge::http::MountView;
+use autoradio_edge::placement::place;
 
+use crate::node::Node;
 use crate::ports::free_ports;
 
 pub(crate) const PASSWORD: &str = "hackme";
@@ -27,64 +25,71 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic c291cmNlOmhhY2ttZQ=
 /// Nothing in these tests may take longer; liquidsoap takes seconds to start.
 pub(crate) const LONGEST: Duration = Duration::from_secs(40);
 
-/// A front on a free port, with mounts `/live.mp3` and `/two.mp3`, and its Icecast.
+/// Nodes `node1`, `node2`, … that know mounts `/live.mp3` and `/two.mp3`, of which `node1` is master. What is asked of
+/// the rig itself is asked of `node1`.
 pub(crate) struct Rig {
-    pub(crate) port: u16,
-    pub(crate) stats: Arc<FrontStats>,
     pub(crate) snapshot: Snapshot,
-    pub(crate) icecast: Icecast,
-    placement: watch::Sender<Arc<Placement>>,
-    cancel: CancellationToken,
-    front: Option<tokio::task::JoinHandle<()>>,
+    pub(crate) nodes: Vec<Node>,
     runtime: tokio::runtime::Runtime,
+}
+
+impl Deref for Rig {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.nodes[0]
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Node {
+        &mut self.nodes[0]
+    }
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        Self::with_room_for(16_384)
+        Self::of(1, 16_384)
     }
 
     /// One whose front holds that many connections.
     pub(crate) fn with_room_for(connections_max: usize) -> Self {
-        let icecast = Icecast::start();
-        let snapshot = snapshot(icecast.port);
+        Self::of(1, connections_max)
+    }
+
+    pub(crate) fn of_nodes(nodes: usize) -> Self {
+        Self::of(nodes, 16_384)
+    }
+
+    fn of(nodes: usize, connections_max: usize) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let front = {
-            let _inside = runtime.enter();
-            Front::bind(&[0]).expect("a free port")
-        };
-        let port = front.local_ports()[0];
-        let settings = FrontSettings {
-            domain: "radio.test".to_owned(),
-            node: node_name(),
-            ports: vec![port],
-            secrets: IcecastSecrets {
-                source_password: "inner-source".to_owned(),
-                relay_password: "inner-relay".to_owned(),
-                admin_password: "inner-admin".to_owned(),
-            },
-            connections_max,
-            standing: StandingReader::always(Standing::Sure),
-            icecast_proxy: true,
-        };
-        let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
-        let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
-        let running = front.run(settings, placements, stats.clone(), cancel.clone());
-        Self {
-            front: Some(runtime.spawn(running)),
-            port,
-            stats,
-            snapshot,
-            icecast,
-            placement,
-            cancel,
-            runtime,
+        let inside = runtime.enter();
+        let mut snapshot = snapshot();
+        let mut started = Vec::new();
+        for number in 1..=nodes {
+            let [icecast_port] = free_ports();
+            let record = node_record(number, icecast_port);
+            started.push(Node::start(record.name.clone(), connections_max, icecast_port));
+            snapshot.nodes.insert(record.name.clone(), Arc::new(record));
+        }
+        drop(inside);
+        let mut rig = Self { snapshot, nodes: started, runtime };
+        rig.place();
+        rig
+    }
+
+    /// Puts `self.snapshot` in force on all nodes.
+    pub(crate) fn place(&mut self) {
+        let placement = Arc::new(place(&self.snapshot));
+        for node in &mut self.nodes {
+            node.place(&placement);
         }
     }
 
-    /// Puts `self.snapshot` in force.
-    pub(crate) fn place(&self) {
-        self.placement.send_replace(Arc::new(place(&self.snapshot)));
+    /// Makes a node master of `/live.mp3` in this epoch, everywhere.
+    pub(crate) fn make_master(&mut self, number: usize, epoch: i64) {
+        self.snapshot.masters.insert(mount("/live.mp3"), master(number, epoch));
+        self.place();
     }
 
     /// Stops the front and waits until it has.
@@ -96,18 +101,16 @@ impl Rig {
             .expect("in time")
             .expect("no panic");
     }
+}
 
+impl Node {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// Opens a connection and sends `request`.
     pub(crate) fn send(&self, request: impl AsRef<[u8]>) -> Client {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect(address).expect("the front accepts");
-        stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
-        stream.write_all(request.as_ref()).expect("the request is taken");
-        Client { stream }
+        send_to(self.port, request)
     }
 
     /// A source that is on the air.
@@ -146,21 +149,18 @@ pub(crate) fn encoder(codec: &str, format: &str) -> Command {
     command
 }
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
+fn node_name(number: usize) -> NodeName {
+    format!("node{number}").parse().expect("a node name")
 }
 
-fn node_name() -> NodeName {
-    "node1".parse().expect("a node name")
+pub(crate) fn master(number: usize, epoch: i64) -> Master {
+    Master { node: node_name(number), epoch }
 }
 
-fn snapshot(icecast_port: u16) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    let node = NodeRecord {
+fn node_record(number: usize, icecast_port: u16) -> NodeRecord {
+    NodeRecord {
         schema: SCHEMA_VERSION,
-        name: node_name(),
+        name: node_name(number),
         domain: "radio.test".to_owned(),
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         peer_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -170,12 +170,14 @@ fn snapshot(icecast_port: u16) -> Snapshot {
         id: String::new(),
         capacity: Capacity::default(),
         unknown: serde_json::Map::new(),
-    };
-    snapshot.nodes.insert(node_name(), Arc::new(node));
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::default();
     for path in ["/live.mp3", "/two.mp3"] {
         let record = mount_record(path, PASSWORD);
-        let master = Master { node: node_name(), epoch: 1 };
-        snapshot.masters.insert(record.path.clone(), master);
+        snapshot.masters.insert(record.path.clone(), master(1, 1));
         snapshot.mounts.insert(record.path.clone(), Arc::new(record));
     }
     snapshot
@@ -195,6 +197,15 @@ pub(crate) fn mount_record(path: &str, password: &str) -> MountRecord {
 
 pub(crate) fn mount(path: &str) -> MountPath {
     path.parse().expect("a mount path")
+}
+
+/// Opens a connection to a port of this machine and sends `request`.
+pub(crate) fn send_to(port: u16, request: impl AsRef<[u8]>) -> Client {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect(address).expect("somebody accepts");
+    stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
+    stream.write_all(request.as_ref()).expect("the request is taken");
+    Client { stream }
 }
 
 /// One raw connection to the front.
@@ -268,6 +279,10 @@ impl Process {
         Self { child, feeder: None, out: collect(out), err: collect(err) }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn kill(&mut self) {
         for child in self.feeder.iter_mut().chain([&mut self.child]) {
             let _ = child.kill();
@@ -303,58 +318,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A real Icecast on a free port of loopback.
-pub(crate) struct Icecast {
-    pub(crate) port: u16,
-    process: Process,
-    _directory: tempfile::TempDir,
-}
-
-impl Icecast {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let [port] = free_ports();
-        let config = directory.path().join("icecast.xml");
-        std::fs::write(&config, icecast_xml(port, &directory.path().display().to_string()))
-            .expect("the configuration is written");
-        let mut command = Command::new("icecast2");
-        command.arg("-c").arg(&config);
-        // Icecast refuses to run as root.
-        if nix::unistd::geteuid().is_root() {
-            let user = nix::unistd::User::from_name("icecast2")
-                .expect("a readable user database")
-                .expect("the package icecast2 makes this user");
-            for path in [directory.path(), &config] {
-                nix::unistd::chown(path, Some(user.uid), Some(user.gid)).expect("root may");
-            }
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        let process = Process::spawn(&mut command);
-        wait_until("Icecast listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        Self { port, process, _directory: directory }
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.process.kill();
-    }
-}
-
-fn icecast_xml(port: u16, directory: &str) -> String {
-    format!(
-        "<icecast><limits><sources>10</sources><clients>100</clients>\
-         <burst-on-connect>0</burst-on-connect></limits>\
-         <authentication><source-password>inner-source</source-password>\
-         <relay-password>inner-relay</relay-password><admin-user>admin</admin-user>\
-         <admin-password>inner-admin</admin-password></authentication>\
-         <hostname>localhost</hostname>\
-         <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
-         <fileserve>0</fileserve><paths><logdir>{directory}</logdir>\
-         <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>\
-         </paths><logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog>\
-         <loglevel>1</loglevel></logging></icecast>"
-    )
 }
 
 /// Polls `wanted` until it holds; panics after [`LONGEST`].

@@ -23,10 +23,11 @@ const MEDIA: [&str; 6] =
     ["etcd.rs", "socket.rs", "kernel.rs", "process.rs", "clock.rs", "daemon.rs"];
 
 /// Files not named after a medium in which time passes, and why it must.
-const TIMED: [(&str, &str); 7] = [
+const TIMED: [(&str, &str); 8] = [
     ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),
     ("cluster/managed.rs", "waits for the etcd it has started"),
     ("cluster/member.rs", "renews the node's lease"),
+    ("cluster/titles.rs", "writes a mount's title at most once a second"),
     ("daemon/follow.rs", "renews the kernel's lease"),
     ("daemon/node.rs", "gives short answers a last moment when the node stops"),
     ("http/auth.rs", "does not let a password wait for its turn without end"),

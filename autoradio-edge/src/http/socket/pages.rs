@@ -155,7 +155,7 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{IcecastSecrets, Standing, StandingReader};
+    use crate::cluster::{Standing, StandingReader, TitleWriter};
     use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
@@ -163,14 +163,13 @@ mod tests {
             domain: "radio.test".to_owned(),
             node: "node1".parse().expect("a node name"),
             ports: ports.to_vec(),
-            secrets: IcecastSecrets {
-                source_password: String::new(),
-                relay_password: String::new(),
-                admin_password: String::new(),
-            },
+            secrets: crate::http::testing::secrets(),
             connections_max: 16_384,
             standing: StandingReader::always(Standing::Sure),
             icecast_proxy: true,
+            icecast: ([127, 0, 0, 1], 8000).into(),
+            gate: crate::http::testing::gate(),
+            titles: TitleWriter::default(),
         }
     }
 
