@@ -98,9 +98,9 @@ pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.
 pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 
-/// Mounts that one Icecast relays at one time, at most. Icecast 2.4 compares all of them with all at each reload: at
-/// 10 000 that is half a minute in which it answers nobody.
-pub const ICECAST_RELAYS_MAX: usize = 1_000;
+/// Mounts that one Icecast relays at one time. Icecast 2.4 compares all of them with all at each reload and answers
+/// nobody meanwhile: a third of a second at 500, more than a second at 1 000, half a minute at 10 000.
+pub const ICECAST_RELAYS_MAX: usize = 500;
 
 /// Longest log line taken from a child process, in bytes; the rest of the line is cut.
 pub const CHILD_LOG_LINE_BYTES_MAX: usize = 4 * 1024;

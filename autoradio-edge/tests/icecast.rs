@@ -8,6 +8,7 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoradio_common::limits::MOUNTS_MAX;
 use autoradio_edge::cluster::{IcecastSecrets, Master, Snapshot};
 use autoradio_edge::icecast::{Icecast, IcecastError, IcecastSettings, start};
 use autoradio_edge::placement::{Placement, place};
@@ -106,6 +107,28 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     cancel.cancel();
     in_time("Icecast stops", PATIENCE, task).await.unwrap();
     assert!(!lives(second));
+}
+
+#[tokio::test]
+async fn ten_thousand_mounts_are_known_and_changed_within_seconds() {
+    let dir = state_dir();
+    let [port] = free_ports();
+    let paths: Vec<String> = (0..MOUNTS_MAX).map(|number| format!("/{number:05}.mp3")).collect();
+    let (place, placements) = watch::channel(placement(&paths));
+    let cancel = CancellationToken::new();
+    let (icecast, task) =
+        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
+    let knows = async |path: &str| whole(port, "/admin/stats")?.contains(path).then_some(());
+    until("Icecast starts", PATIENCE, async || knows("/00001.mp3").await).await;
+    let pid = pid(&icecast);
+
+    place.send_replace(placement(&paths[5_000..]));
+    until("it knows the change", PATIENCE, async || knows("/05001.mp3").await).await;
+    let answers = status(port, "/status-json.xsl").unwrap();
+    assert!(answers.contains(" 200 "), "{answers}");
+    assert_eq!(self::pid(&icecast), pid, "reloaded, not restarted");
+    cancel.cancel();
+    in_time("Icecast stops", PATIENCE, task).await.unwrap();
 }
 
 #[tokio::test]

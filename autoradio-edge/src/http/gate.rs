@@ -88,10 +88,12 @@ enum Way {
 }
 
 impl Way {
-    fn of(user: &str) -> Self {
-        match user.strip_prefix(EPOCH_USER) {
-            Some(epoch) => Self::Tunnel { epoch: epoch.parse().ok() },
-            None => Self::Direct,
+    /// Only the cluster's own password makes a tunnel: a mount's user may have any name.
+    fn of(claim: &SourceClaim, secrets: &IcecastSecrets) -> Self {
+        let inner: bool = claim.pass.as_bytes().ct_eq(secrets.source_password.as_bytes()).into();
+        match claim.user.strip_prefix(EPOCH_USER) {
+            Some(epoch) if inner => Self::Tunnel { epoch: epoch.parse().ok() },
+            _ => Self::Direct,
         }
     }
 
@@ -130,7 +132,7 @@ impl SourceGate {
     ///
     /// Logs what it lets in as `source accepted`: all nodes' lines together are the history of who accepted what.
     pub async fn admit(&self, claim: &SourceClaim) -> Result<(), Refusal> {
-        let way = Way::of(&claim.user);
+        let way = Way::of(claim, &self.secrets);
         let verdict = self.judge(claim, way).await;
         let label = verdict.as_ref().map_or_else(|refusal| refusal.label(), |_| "accepted");
         metrics::counter!("autoradio_http_source_verdicts_total", "verdict" => label).increment(1);
@@ -152,7 +154,9 @@ impl SourceGate {
         let mount: MountPath = claim.mount.parse().map_err(|_| Refusal::MountUnknown)?;
         let placed = self.placements.borrow().mounts.get(&mount).cloned();
         let record = placed.ok_or(Refusal::MountUnknown)?.record;
-        self.check_password(claim, way, &record).await?;
+        if way == Way::Direct {
+            self.check_password(claim, &record).await?;
+        }
         // What follows is one step for `take_lost`: nothing can be let in behind its back.
         let mut inside = self.inside();
         let epoch = self.epoch_held(&mount)?;
@@ -170,19 +174,11 @@ impl SourceGate {
     async fn check_password(
         &self,
         claim: &SourceClaim,
-        way: Way,
         record: &MountRecord,
     ) -> Result<(), Refusal> {
-        let right = match way {
-            Way::Tunnel { .. } => {
-                claim.pass.as_bytes().ct_eq(self.secrets.source_password.as_bytes()).into()
-            }
-            Way::Direct => {
-                let given = Credentials::new(&claim.user, &claim.pass);
-                self.verifier.knows(given, record).await.map_err(|_| Refusal::Busy)?
-            }
-        };
-        if right { Ok(()) } else { Err(Refusal::Credentials) }
+        let given = Credentials::new(&claim.user, &claim.pass);
+        let right = self.verifier.knows(given, record).await.map_err(|_| Refusal::Busy)?;
+        right.then_some(()).ok_or(Refusal::Credentials)
     }
 
     /// The epoch in which this node may accept the mount's source now.

@@ -85,7 +85,7 @@ fn a_source_at_another_front_or_straight_at_icecast_is_taken_over_at_once() {
     let mut at_two = rig.nodes[1].source("/live.mp3");
     at_one.wait_closed();
     at_two.write(b"still mine");
-    let mut again = rig.nodes[0].source("/live.mp3");
+    let again = rig.nodes[0].source("/live.mp3");
     at_two.wait_closed();
     again.stream.shutdown(std::net::Shutdown::Both).expect("open");
     let mut direct =

@@ -102,6 +102,7 @@ pub(crate) struct Icecast {
     config: PathBuf,
     text: String,
     process: Process,
+    killed: bool,
     _directory: tempfile::TempDir,
 }
 
@@ -135,16 +136,17 @@ impl Icecast {
         }
         let process = Process::spawn(&mut command);
         wait_until("Icecast listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        Self { port, settings, config, text, process, _directory: directory }
+        Self { port, settings, config, text, process, killed: false, _directory: directory }
     }
 
     pub(crate) fn kill(&mut self) {
         self.process.kill();
+        self.killed = true;
     }
 
     fn place(&mut self, placement: &Placement) {
         let text = xml(&self.settings, placement);
-        if text != self.text {
+        if text != self.text && !self.killed {
             std::fs::write(&self.config, &text).expect("the configuration is written");
             self.text = text;
             let pid = i32::try_from(self.process.id()).expect("a pid");

@@ -3,7 +3,8 @@
 //! Tunnels of fronts end by themselves when their mount changes hands. What came straight to Icecast, or through a front
 //! that does not know yet, only the node that lets sources in can end.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use autoradio_common::limits::HTTP_INSIST_MS_MAX;
 use tracing::{info, warn};
@@ -13,7 +14,7 @@ use super::server::Shared;
 use crate::clock;
 use crate::cluster::{MountPath, Standing, StandingReader};
 
-/// Pause before a source that was let in, and has not taken its place yet, is looked for again.
+/// Pause before a source that has not taken its place yet is looked for again.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Returns when sources of mounts that this node holds have to go, whoever brought them.
@@ -27,36 +28,42 @@ pub(super) async fn ordered(mut standing: StandingReader) {
 pub(super) async fn run(shared: &Shared) {
     let mut placements = shared.placements.clone();
     let mut standing = shared.settings.standing.clone();
+    let mut leaving = BTreeMap::new();
     loop {
         placements.mark_unchanged();
         let lost = shared.settings.gate.take_lost();
         if !lost.is_empty() {
-            info!(sources = lost.len(), first = %lost[0], "closing sources that may not stay");
+            info!(mounts = lost.len(), first = %lost[0], "closing sources that may not stay");
         }
-        for mount in &lost {
-            close(shared, mount).await;
-        }
+        let deadline = clock::now() + Duration::from_millis(HTTP_INSIST_MS_MAX);
+        leaving.extend(lost.into_iter().map(|mount| (mount, deadline)));
+        close_all(shared, &mut leaving).await;
         tokio::select! {
             () = shared.cancel.cancelled() => return,
             () = standing.changed() => {}
             changed = placements.changed() => if changed.is_err() {
                 return;
             },
+            () = tokio::time::sleep(PAUSE), if !leaving.is_empty() => {}
         }
     }
 }
 
-/// Closes one source. One that was let in a moment ago may take its place only now, so it is looked for for a while.
-async fn close(shared: &Shared, mount: &MountPath) {
-    let deadline = clock::now() + Duration::from_millis(HTTP_INSIST_MS_MAX);
-    let own = shared.settings.icecast;
+/// Closes each mount's source and keeps those mounts that have none yet: a source that was let in a moment ago may take
+/// its place only now.
+async fn close_all(shared: &Shared, leaving: &mut BTreeMap<MountPath, Instant>) {
     let admin_password = &shared.settings.secrets.admin_password;
-    while !shared.settings.gate.has_let_in(mount) {
-        match icecast::kill_source(own, mount, admin_password).await {
-            Ok(true) => return,
-            Ok(false) if clock::now() < deadline => tokio::time::sleep(PAUSE).await,
-            Ok(false) => return,
-            Err(error) => return warn!(%mount, %error, "a source that may not stay was not closed"),
+    for (mount, deadline) in std::mem::take(leaving) {
+        // Let in again: what is there now may stay.
+        if shared.settings.gate.has_let_in(&mount) {
+            continue;
+        }
+        match icecast::kill_source(shared.settings.icecast, &mount, admin_password).await {
+            Ok(true) => info!(%mount, "a source that may not stay was closed"),
+            Ok(false) if clock::now() < deadline => drop(leaving.insert(mount, deadline)),
+            Ok(false) => {}
+            // Its sources end with it.
+            Err(error) => warn!(%mount, %error, "this node's Icecast did not close a source"),
         }
     }
 }
