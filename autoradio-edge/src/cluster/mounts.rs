@@ -98,15 +98,22 @@ fn key_change(change: &MountChange) -> Result<KeyChange, ClusterError> {
     Ok(match change {
         MountChange::Create(record) => {
             let (key, value) = encode(record)?;
-            KeyChange { key, mod_revision: 0, value: Some(value) }
+            KeyChange { key, mod_revision: 0, value: Some(value), deleted_with_it: None }
         }
         MountChange::Replace { record, mod_revision, .. } => {
             let (key, value) = encode(record)?;
-            KeyChange { key, mod_revision: *mod_revision, value: Some(value) }
+            KeyChange {
+                key,
+                mod_revision: *mod_revision,
+                value: Some(value),
+                deleted_with_it: None,
+            }
         }
         MountChange::Delete { path, mod_revision } => {
             let key = Key::Mount(path.clone()).to_string();
-            KeyChange { key, mod_revision: *mod_revision, value: None }
+            let title = Key::Title(path.clone()).to_string();
+            let deleted_with_it = Some(title);
+            KeyChange { key, mod_revision: *mod_revision, value: None, deleted_with_it }
         }
     })
 }

@@ -22,7 +22,7 @@ use crate::cluster::{
 pub use ledger::Ledger;
 pub use placer::Placer;
 pub use target::{Own, Target};
-pub use utilisation::BITS_PER_LISTENER_UNKNOWN;
+pub use utilisation::{BITS_PER_LISTENER_UNKNOWN, used_share};
 pub use weights::{WEIGHT_QUANTUM, WEIGHT_STEP_PER_S};
 
 /// Weight of a node that takes its full share.

@@ -34,6 +34,13 @@ fn share(used: u64, whole: u64) -> u64 {
     u64::try_from(parts).unwrap_or(u64::MAX)
 }
 
+/// How much of a node is used: the larger share of both its capacities, 1 when it is full.
+pub fn used_share(capacity: &Capacity, load: &LoadRecord) -> f64 {
+    let usage = Usage { listeners: load.listeners, bits_per_second: load.bits_per_second };
+    // Nobody carries four thousand times what it may.
+    f64::from(u32::try_from(usage.share_of(capacity)).unwrap_or(u32::MAX)) / 1e6
+}
+
 /// Measures nodes by what a listener costs in this cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meter {

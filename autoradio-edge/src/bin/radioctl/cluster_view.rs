@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use autoradio_edge::cluster::{Capacity, LoadRecord, MountPath, NodeName, Snapshot};
-use autoradio_edge::placement::{PlacedMount, PlacedNode, Placement};
+use autoradio_edge::cluster::{MountPath, NodeName, Snapshot};
+use autoradio_edge::placement::{PlacedMount, PlacedNode, Placement, used_share};
 use serde::Serialize;
 
 /// A node, or one that only its draining is known of.
@@ -117,7 +117,7 @@ fn living(snapshot: &Snapshot, name: &NodeName, node: &PlacedNode) -> NodeView {
         listeners_max: record.capacity.listeners.into(),
         bits_per_second: load.map_or(0, |load| load.bits_per_second),
         bits_per_second_max: record.capacity.bits_per_second,
-        utilisation: utilisation(record.capacity, load),
+        utilisation: load.map_or(0.0, |load| used_share(&record.capacity, load)),
         sources: load.map_or(0, |load| load.sources.len()),
         masters: snapshot.masters.values().filter(|master| master.node == *name).count(),
     }
@@ -160,19 +160,11 @@ fn mount_status(placement: &Placement, path: &MountPath, mount: &PlacedMount) ->
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "shown in percent")]
-fn utilisation(capacity: Capacity, load: Option<&LoadRecord>) -> f64 {
-    let Some(load) = load else { return 0.0 };
-    let listeners = load.listeners as f64 / f64::from(capacity.listeners.max(1));
-    let bits = load.bits_per_second as f64 / capacity.bits_per_second.max(1) as f64;
-    listeners.max(bits)
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use autoradio_edge::cluster::{Master, MountRecord, NodeRecord};
+    use autoradio_edge::cluster::{LoadRecord, Master, MountRecord, NodeRecord};
     use autoradio_edge::placement::place;
     use serde_json::json;
 
