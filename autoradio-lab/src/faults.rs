@@ -9,7 +9,11 @@ use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::host::Host;
+use crate::topology::INTERFACE;
 use crate::{LabError, clock, netns};
+
+/// A hardware address that no host has: frames to it reach everyone and are taken by none.
+const NOBODY: &str = "02:00:00:00:00:ff";
 
 /// Bytes of a process name that the kernel keeps.
 const PROCESS_NAME_BYTES_MAX: usize = 15;
@@ -24,12 +28,22 @@ pub fn kill_everything(host: &Host, limit: Duration) -> Result<(), LabError> {
     kill_all(host.namespace(), limit)
 }
 
+/// Stops everything that runs on the host: it hangs, its sockets stay open, its kernel goes on.
+pub fn stop_everything(host: &Host) {
+    send(&netns::process_ids(host.namespace()), Signal::SIGSTOP);
+}
+
+/// Lets everything on the host go on.
+pub fn cont_everything(host: &Host) {
+    send(&netns::process_ids(host.namespace()), Signal::SIGCONT);
+}
+
 /// Stops the host's processes of this name: they hang, their sockets stay open.
 pub fn stop(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGSTOP)
 }
 
-/// Lets stopped processes go on.
+/// Lets stopped processes of this name go on.
 pub fn cont(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGCONT)
 }
@@ -42,6 +56,45 @@ pub fn cut(host: &Host) -> Result<(), LabError> {
 /// Mends the host's wire.
 pub fn heal(host: &Host) -> Result<(), LabError> {
     netns::ip(host.bridge(), &["link", "set", host.name(), "up"])
+}
+
+/// Parts each host in `left` from each in `right`, both ways: what they send each other is lost
+/// without a word. Everyone else still reaches all of them.
+pub fn partition(left: &[&Host], right: &[&Host]) -> Result<(), LabError> {
+    each_way(left, right, |from, to| {
+        for address in addresses(to) {
+            let nobody = ["lladdr", NOBODY, "nud", "permanent", "dev", INTERFACE];
+            let words = ["neighbour", "replace", &address];
+            netns::ip(from.namespace(), &[words.as_slice(), &nobody].concat())?;
+        }
+        Ok(())
+    })
+}
+
+/// Undoes [`partition`].
+pub fn reunite(left: &[&Host], right: &[&Host]) -> Result<(), LabError> {
+    each_way(left, right, |from, to| {
+        for address in addresses(to) {
+            netns::ip(from.namespace(), &["neighbour", "del", &address, "dev", INTERFACE])?;
+        }
+        Ok(())
+    })
+}
+
+fn each_way(
+    left: &[&Host],
+    right: &[&Host],
+    mut work: impl FnMut(&Host, &Host) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    for (one, other) in left.iter().flat_map(|one| right.iter().map(move |other| (one, other))) {
+        work(one, other)?;
+        work(other, one)?;
+    }
+    Ok(())
+}
+
+fn addresses(host: &Host) -> [String; 2] {
+    [host.v4().to_string(), host.v6().to_string()]
 }
 
 /// Signals the host's processes of this name. Returns how many; none is an error.

@@ -47,6 +47,8 @@ pub struct Mount {
     pub path: String,
     /// The node that is its master.
     pub master: Option<String>,
+    /// Since which revision it is.
+    pub epoch: Option<i64>,
     /// Whether a source is connected.
     pub source_connected: bool,
     /// Listeners on this node.
@@ -75,6 +77,11 @@ impl CreatedMount {
 }
 
 impl Status {
+    /// The mount's master, by name.
+    pub fn master(&self, path: &str) -> Option<&str> {
+        self.mounts.iter().find(|mount| mount.path == path)?.master.as_deref()
+    }
+
     /// Whether a source is connected to the mount.
     pub fn source_connected(&self, path: &str) -> bool {
         self.mounts.iter().any(|mount| mount.path == path && mount.source_connected)
