@@ -1,11 +1,16 @@
 //! The only place where time is read.
 #![expect(clippy::disallowed_methods, reason = "this is where time enters")]
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time.
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Seconds of Unix time, for people: it jumps when somebody sets the clock, so nothing is decided by it.
+pub fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.

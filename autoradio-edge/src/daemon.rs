@@ -4,6 +4,7 @@
 
 mod follow;
 mod node;
+mod node_id;
 mod ports;
 mod status;
 
@@ -31,6 +32,7 @@ use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
 use crate::icecast::{IcecastError, IcecastSettings};
+use crate::placement::rendezvous;
 use node::Node;
 use ports::Ports;
 
@@ -68,12 +70,12 @@ pub enum DaemonError {
 /// The kernel program, shared by what publishes, what renews and what counts.
 type SharedKernel = Option<Arc<Mutex<Kernel>>>;
 
-/// Runs a node until SIGTERM or SIGINT.
+/// Runs a node until SIGTERM or SIGINT, at which it drains; a second one stops it at once.
 ///
 /// Everything that others may have taken (ports, interface) is taken first, so that a node which cannot serve says so
 /// before it starts a child.
 pub async fn run(config: Config) -> Result<(), DaemonError> {
-    let stop = stop_on_signal()?;
+    let Signals { stop, at_once } = Signals::receive()?;
     let metrics = PrometheusBuilder::new().install_recorder()?;
     check_interface(&config)?;
     raise_descriptor_limit();
@@ -89,24 +91,27 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         return Ok(());
     };
     let etcd = etcd?;
-    let served = serve(config, kernel, ports, metrics, stop).await;
+    let served = serve(config, kernel, ports, metrics, Signals { stop, at_once }).await;
     etcd.stop().await;
     info!("stopped");
     served
 }
 
-/// Serves on top of the etcd that runs, until `stop` fires.
+/// Serves on top of the etcd that runs, until it is told to stop.
 async fn serve(
     config: Config,
     kernel: SharedKernel,
     ports: Ports,
     metrics: PrometheusHandle,
-    stop: CancellationToken,
+    signals: Signals,
 ) -> Result<(), DaemonError> {
     let node = Node::start(config, kernel).await?;
     let sources = Sources { status: Box::new(node.status_source().function()), metrics };
     node.serve(ports, sources);
-    stop.cancelled().await;
+    signals.stop.cancelled().await;
+    if signals.at_once.run_until_cancelled(node.drain()).await.is_none() {
+        info!("told to stop a second time: leaving at once");
+    }
     info!("stopping");
     node.stop().await;
     Ok(())
@@ -125,20 +130,31 @@ fn check_interface(config: &Config) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// A token that fires at the first SIGTERM or SIGINT.
-fn stop_on_signal() -> Result<CancellationToken, DaemonError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
-    let stop = CancellationToken::new();
-    let fire = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        fire.cancel();
-    });
-    Ok(stop)
+/// What the operator tells the process.
+struct Signals {
+    /// Fires at the first SIGTERM or SIGINT.
+    stop: CancellationToken,
+    /// Fires at the second.
+    at_once: CancellationToken,
+}
+
+impl Signals {
+    fn receive() -> Result<Self, DaemonError> {
+        let mut terminate = signal(SignalKind::terminate()).map_err(DaemonError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?;
+        let signals = Self { stop: CancellationToken::new(), at_once: CancellationToken::new() };
+        let fire = [signals.stop.clone(), signals.at_once.clone()];
+        tokio::spawn(async move {
+            for token in fire {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                token.cancel();
+            }
+        });
+        Ok(signals)
+    }
 }
 
 /// Every listener is a descriptor: takes as many as this process, and so its children, may have.
@@ -210,10 +226,11 @@ fn cluster_settings(
         timeout: ETCD_ANSWER_MAX,
         load,
         heartbeat: config.heartbeat,
+        preference: rendezvous::PREFERENCE,
     }
 }
 
-fn node_record(config: &Config) -> NodeRecord {
+fn node_record(config: &Config, id: String) -> NodeRecord {
     NodeRecord {
         schema: SCHEMA_VERSION,
         name: config.name.clone(),
@@ -223,7 +240,7 @@ fn node_record(config: &Config) -> NodeRecord {
         http_port: config.public_port(),
         icecast_port: config.icecast_port,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        id: String::new(),
+        id,
         capacity: config.capacity,
         unknown: serde_json::Map::new(),
     }

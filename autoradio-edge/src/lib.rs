@@ -11,6 +11,7 @@ pub mod config;
 
 // State: etcd -> snapshot -> placement.
 pub mod cluster;
+pub mod peer;
 pub mod placement;
 
 // Sinks: what clients see.

@@ -3,63 +3,36 @@
 
 mod support;
 
-use std::process::Output;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{ClusterError, Snapshot, Store};
 use nix::sys::signal::Signal;
-use serde_json::Value;
-use support::{Etcd, Joined, PATIENCE, free_ports, in_time, mount, path, radioctl, signal};
+use support::{Etcd, PATIENCE, fails, free_ports, in_time, json, mount, path, radioctl, signal};
 
 /// The promise of issue 2: a mount is usable within two seconds.
 const USABLE: Duration = Duration::from_secs(2);
-
-async fn snapshot_where(
-    joined: &Joined,
-    what: &str,
-    within: Duration,
-    met: impl FnMut(&std::sync::Arc<Snapshot>) -> bool,
-) {
-    let mut snapshots = joined.handle.snapshots.clone();
-    drop(in_time(what, within, snapshots.wait_for(met)).await.unwrap());
-}
-
-async fn leave(joined: Joined) {
-    joined.cancel.cancel();
-    in_time("the node leaves", PATIENCE, joined.task).await.unwrap();
-}
-
-fn json(output: &Output) -> Value {
-    assert!(output.status.success(), "{output:?}");
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn fails(output: &Output, code: i32, want: &str) {
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains(want), "{want:?} is not in {said:?}");
-}
 
 #[tokio::test]
 async fn a_node_joins_follows_every_change_and_masters_what_nobody_holds() {
     let etcd = Etcd::start().await;
     let joined = etcd.join("a").await;
     let name = "a".parse().unwrap();
-    snapshot_where(&joined, "the node is there", USABLE, |it| it.nodes.contains_key(&name)).await;
+    joined.until("the node is there", USABLE, |it| it.nodes.contains_key(&name)).await;
 
     let store = etcd.store().await;
     let live = path("/live ü.mp3");
     store.create_mount(&mount("/live ü.mp3")).await.unwrap();
-    snapshot_where(&joined, "the mount has a master", USABLE, |it| {
-        it.masters.get(&live).is_some_and(|master| master.node == name && master.epoch > 0)
-    })
-    .await;
+    joined
+        .until("the mount has a master", USABLE, |it| {
+            it.masters.get(&live).is_some_and(|master| master.node == name && master.epoch > 0)
+        })
+        .await;
 
     let mut stored = store.mount(&live).await.unwrap();
     stored.record.name = Some("Live".to_owned());
     store.update_mount(&stored).await.unwrap();
     let named = |it: &std::sync::Arc<Snapshot>| it.mounts[&live].name.as_deref() == Some("Live");
-    snapshot_where(&joined, "the mount has its name", USABLE, named).await;
+    joined.until("the mount has its name", USABLE, named).await;
     let again = store.update_mount(&stored).await.expect_err("read before the change");
     assert!(matches!(again, ClusterError::MountChanged { .. }), "{again}");
     let again = store.create_mount(&stored.record).await.expect_err("exists");
@@ -67,11 +40,11 @@ async fn a_node_joins_follows_every_change_and_masters_what_nobody_holds() {
 
     store.delete_mount(&live).await.unwrap();
     let gone = |it: &std::sync::Arc<Snapshot>| it.mounts.is_empty() && it.masters.is_empty();
-    snapshot_where(&joined, "the mount and its master are gone", USABLE, gone).await;
+    joined.until("the mount and its master are gone", USABLE, gone).await;
     let again = store.delete_mount(&live).await.expect_err("gone");
     assert!(matches!(again, ClusterError::MountUnknown { .. }), "{again}");
 
-    leave(joined).await;
+    joined.leave().await;
     let (snapshot, _) = store.snapshot().await.unwrap();
     assert!(snapshot.nodes.is_empty(), "a clean stop revokes the lease");
     etcd.child.stop().await;
@@ -89,7 +62,7 @@ async fn damaged_records_are_skipped_and_all_nodes_share_one_secret() {
     let b = etcd.join("b").await;
     assert!(a.handle.secrets == b.handle.secrets);
     assert_eq!(a.handle.secrets.source_password.len(), 32);
-    snapshot_where(&a, "both nodes are there", PATIENCE, |it| it.nodes.len() == 2).await;
+    a.until("both nodes are there", PATIENCE, |it| it.nodes.len() == 2).await;
     assert_eq!(a.handle.snapshots.borrow().mounts.len(), 1);
     let (_, damaged) = store.snapshot().await.unwrap();
     assert_eq!(damaged.len(), 3, "{damaged:?}");
@@ -99,8 +72,8 @@ async fn damaged_records_are_skipped_and_all_nodes_share_one_secret() {
     let said = String::from_utf8_lossy(&listed.stderr);
     assert!(said.contains("mounts/bad is damaged"), "{said}");
     fails(&etcd.radioctl(&["show-mount", "/bad"]), 1, "cannot be read");
-    leave(a).await;
-    leave(b).await;
+    a.leave().await;
+    b.leave().await;
     etcd.child.stop().await;
 }
 
@@ -113,7 +86,7 @@ async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
     let mounts = |count| {
         move |it: &std::sync::Arc<Snapshot>| it.mounts.len() == count && it.masters.len() == count
     };
-    snapshot_where(&joined, "the mount is there", USABLE, mounts(1)).await;
+    joined.until("the mount is there", USABLE, mounts(1)).await;
     let mut health = joined.handle.health.clone();
 
     // Stopped, not killed: the supervisor would have a killed one back before anybody noticed.
@@ -130,10 +103,10 @@ async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
 
     let store = etcd.store().await;
     store.create_mount(&mount("/after")).await.unwrap();
-    snapshot_where(&joined, "changes arrive again", PATIENCE, mounts(2)).await;
+    joined.until("changes arrive again", PATIENCE, mounts(2)).await;
     let name = "a".parse().unwrap();
-    snapshot_where(&joined, "the node is there", PATIENCE, |it| it.nodes.contains_key(&name)).await;
-    leave(joined).await;
+    joined.until("the node is there", PATIENCE, |it| it.nodes.contains_key(&name)).await;
+    joined.leave().await;
     etcd.child.stop().await;
 }
 
@@ -145,23 +118,24 @@ async fn a_lost_claim_and_a_revoked_lease_heal() {
     store.create_mount(&mount("/m")).await.unwrap();
     let live = path("/m");
     let mut epoch = 0;
-    snapshot_where(&joined, "the mount has a master", PATIENCE, |it| {
-        epoch = it.masters.get(&live).map_or(0, |master| master.epoch);
-        epoch > 0
-    })
-    .await;
+    joined
+        .until("the mount has a master", PATIENCE, |it| {
+            epoch = it.masters.get(&live).map_or(0, |master| master.epoch);
+            epoch > 0
+        })
+        .await;
     // What a lease that ran out leaves: no record of the node, no claim.
     etcd.ctl(&["del", "/autoradio/v1/masters/m"]);
     let newer =
         |it: &std::sync::Arc<Snapshot>| it.masters.get(&live).is_some_and(|it| it.epoch > epoch);
-    snapshot_where(&joined, "the mount is claimed again, in a new epoch", PATIENCE, newer).await;
+    joined.until("the mount is claimed again, in a new epoch", PATIENCE, newer).await;
     let leases = etcd.ctl(&["lease", "list"]);
     etcd.ctl(&["lease", "revoke", leases.lines().last().unwrap().trim()]);
     let gone = |it: &std::sync::Arc<Snapshot>| it.nodes.is_empty();
-    snapshot_where(&joined, "the node is gone with its lease", PATIENCE, gone).await;
+    joined.until("the node is gone with its lease", PATIENCE, gone).await;
     let back = |it: &std::sync::Arc<Snapshot>| it.nodes.len() == 1 && it.masters.len() == 1;
-    snapshot_where(&joined, "the node and its claim are back", PATIENCE, back).await;
-    leave(joined).await;
+    joined.until("the node and its claim are back", PATIENCE, back).await;
+    joined.leave().await;
     etcd.child.stop().await;
 }
 
@@ -174,8 +148,8 @@ async fn a_thousand_mounts_are_listed_in_pages_and_all_get_a_master() {
     }
     let joined = etcd.join("a").await;
     assert_eq!(joined.handle.snapshots.borrow().mounts.len(), 1_001);
-    snapshot_where(&joined, "all are claimed", PATIENCE, |it| it.masters.len() == 1_001).await;
-    leave(joined).await;
+    joined.until("all are claimed", PATIENCE, |it| it.masters.len() == 1_001).await;
+    joined.leave().await;
     etcd.child.stop().await;
 }
 
@@ -189,7 +163,7 @@ async fn the_operator_makes_shows_changes_and_deletes_a_mount() {
 
     let joined = etcd.join("a").await;
     let live = path("/live.mp3");
-    snapshot_where(&joined, "it has a master", PATIENCE, |it| it.masters.contains_key(&live)).await;
+    joined.until("it has a master", PATIENCE, |it| it.masters.contains_key(&live)).await;
     let shown = json(&etcd.radioctl(&["-o", "json", "show-mount", "/live.mp3"]));
     assert_eq!(shown["listen_url"], "http://radio.test:8080/live.mp3");
     assert_eq!(shown["master"], "a");
@@ -218,7 +192,7 @@ async fn the_operator_makes_shows_changes_and_deletes_a_mount() {
     fails(&etcd.radioctl(&["delete-mount", "/live.mp3", "--yes"]), 3, "does not exist");
     fails(&etcd.radioctl(&["show-mount", "/live.mp3"]), 3, "list-mounts");
     fails(&etcd.radioctl(&["edit-mount", "/live.mp3", "--name", "x"]), 3, "does not exist");
-    leave(joined).await;
+    joined.leave().await;
     etcd.child.stop().await;
 }
 

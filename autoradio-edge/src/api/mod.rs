@@ -16,6 +16,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
 
+use crate::cluster::Standing;
+
 pub use socket::AdminServer;
 pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 
@@ -74,6 +76,10 @@ fn record_status(status: &Status) {
     for (verdict, count) in &status.dns.verdicts {
         metrics::counter!("autoradio_dataplane_packets_total", "verdict" => *verdict)
             .absolute(*count);
+    }
+    for label in Standing::LABELS {
+        let stands = if status.standing == label { 1.0 } else { 0.0 };
+        metrics::gauge!("autoradio_cluster_standing", "standing" => label).set(stands);
     }
     metrics::gauge!("autoradio_api_ready").set(if status.ready { 1.0 } else { 0.0 });
 }

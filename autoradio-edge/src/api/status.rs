@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+#[cfg(doc)]
+use crate::cluster::Standing;
 use crate::cluster::{MountPath, NodeName};
 use crate::dataplane::XdpMode;
 
@@ -16,10 +18,14 @@ pub struct Status {
     pub domain: String,
     /// Version of the daemon.
     pub version: &'static str,
-    /// Whether clients are served: every part of `parts` is.
+    /// Whether clients should come: every part of `parts` works, and the node is not about to stop.
     pub ready: bool,
     /// The parts that make a node ready.
     pub parts: Parts,
+    /// How the node stands towards its masterships, one of [`Standing::LABELS`].
+    pub standing: &'static str,
+    /// Whether the node takes nothing new, by the operator's wish or because it is about to stop.
+    pub draining: bool,
     /// The kernel program.
     pub xdp: XdpStatus,
     /// Replies since the start.

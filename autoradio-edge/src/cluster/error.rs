@@ -1,8 +1,10 @@
 //! What can go wrong with the cluster's state, by what the operator does about it.
 
+use std::net::IpAddr;
+
 use autoradio_common::limits::{MOUNTS_MAX, RECORD_BYTES_MAX};
 
-use super::MountPath;
+use super::{MountPath, NodeName};
 use crate::supervise::SuperviseError;
 
 /// Why something about the cluster could not be done.
@@ -40,6 +42,16 @@ pub enum ClusterError {
     /// This node's lease ended; its record and claims are gone.
     #[error("etcd has ended this node's lease")]
     LeaseLost,
+    /// Another node has this node's name.
+    #[error(
+        "the name {name} is taken: a node at {address} holds it; stop that one, or give this one another name with --name"
+    )]
+    NameTaken {
+        /// The name.
+        name: NodeName,
+        /// Where the other node is.
+        address: IpAddr,
+    },
     /// A mount to be created is there.
     #[error("mount {path} exists already; change it with edit-mount")]
     MountExists {

@@ -1,5 +1,6 @@
 //! Speaks to etcd: keys, transactions, watches; leases in `etcd/lease.rs`. Nothing else knows the client library.
 
+mod batch;
 mod lease;
 
 use std::future::Future;
@@ -11,6 +12,8 @@ use etcd_client::{
     Client, Compare, CompareOp, ConnectOptions, Error, EventType, GetOptions, KeyValue, Txn, TxnOp,
     TxnOpResponse, WatchOptions, WatchStream,
 };
+
+pub(super) use batch::KeyChange;
 
 use super::{ClusterError, Event, PREFIX};
 
@@ -160,6 +163,11 @@ impl Store {
             .when([Compare::mod_revision(key, CompareOp::Equal, mod_revision)])
             .and_then([TxnOp::put(key, value, None)]);
         self.commit(txn).await
+    }
+
+    /// Writes a key, whatever stood there and under whatever lease.
+    pub(super) async fn put(&self, key: &str, value: &[u8]) -> Result<(), ClusterError> {
+        self.call(|mut client| async move { client.put(key, value, None).await }).await.map(drop)
     }
 
     /// Deletes a key. False if it did not exist.

@@ -9,9 +9,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::follow::Follower;
 use super::member::Member;
+use super::neighbours::Neighbours;
+use super::outage::Outage;
+use super::standing::LeaseClock;
 use super::{
-    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Snapshot, Standing, StandingReader, Store,
+    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Preference, Snapshot, Standing,
+    StandingReader, Store,
 };
+use crate::clock;
+use crate::peer::{OwnState, PeerState};
 
 /// What it takes to join.
 #[derive(Clone, Debug)]
@@ -28,6 +34,8 @@ pub struct ClusterSettings {
     pub load: watch::Receiver<Arc<LoadRecord>>,
     /// Least time between two reports of the load.
     pub heartbeat: Duration,
+    /// Who should be master of a mount that has none.
+    pub preference: Preference,
 }
 
 /// How this node stands with etcd. Without it configuration stops changing; nothing else stops.
@@ -50,13 +58,24 @@ pub struct ClusterHandle {
     pub health: watch::Receiver<EtcdHealth>,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
+    /// What this node answers its peers.
+    pub own_state: OwnState,
+    drain_wish: watch::Sender<bool>,
+}
+
+impl ClusterHandle {
+    /// Tells everybody that this node takes nothing new, and hands its mounts over, until the node leaves.
+    pub fn drain(&self) {
+        self.drain_wish.send_replace(true);
+    }
 }
 
 /// Joins the cluster: lists it, makes its secrets if this is the first node, puts the node's record under a lease,
 /// claims mounts without a master.
 ///
-/// Returns when the first snapshot is there; the record and claims follow within moments and show up in later
-/// snapshots. Cancelling ends the task after the lease is revoked, so that peers take over at once; await the handle.
+/// Returns when the first snapshot is there and the node holds its name, [`ClusterError::NameTaken`] if another node
+/// does; claims follow within moments and show up in later snapshots. Cancelling ends the task after the lease is
+/// revoked, so that peers take over at once; await the handle.
 pub async fn join(
     settings: ClusterSettings,
     cancel: CancellationToken,
@@ -68,17 +87,59 @@ pub async fn join(
     let lease_store = Store::connect(&settings.endpoints, lease_timeout).await?;
     let follower = Follower::start(store).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
+    let (drain_wish, wished) = watch::channel(false);
+    let lease = LeaseClock::new();
+    let (own, snapshots) = (settings.node.clone(), follower.snapshots());
+    let outage = Outage {
+        own: own.name.clone(),
+        snapshots: snapshots.clone(),
+        clock: lease.clone(),
+        password: secrets.relay_password.clone(),
+    };
+    let neighbours = Neighbours {
+        own: own.name.clone(),
+        snapshots: snapshots.clone(),
+        store: lease_store.clone(),
+    };
     let member = Member {
         store: lease_store,
         record: settings.node,
         lease_ttl: settings.lease_ttl,
-        snapshots: follower.snapshots(),
+        snapshots: snapshots.clone(),
         health: health_sender.clone(),
+        clock: lease.clone(),
+        preference: settings.preference,
+        load: settings.load,
+        heartbeat: settings.heartbeat,
+        drain_wish: wished,
     };
-    let standing = StandingReader::always(Standing::Sure);
-    let handle = ClusterHandle { snapshots: follower.snapshots(), secrets, health, standing };
+    let first = member.enter_patiently().await?;
+    let (standing, own_state) = (lease.reader(), own_state(own, lease, snapshots.clone()));
+    let handle = ClusterHandle { snapshots, secrets, health, standing, own_state, drain_wish };
     let task = tokio::spawn(async move {
-        tokio::join!(follower.run(health_sender, cancel.clone()), member.run(cancel));
+        tokio::join!(
+            follower.run(health_sender, cancel.clone()),
+            member.run(first, cancel.clone()),
+            outage.run(cancel.clone()),
+            neighbours.run(cancel),
+        );
     });
     Ok((handle, task))
+}
+
+fn own_state(
+    own: NodeRecord,
+    lease: LeaseClock,
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+) -> OwnState {
+    OwnState::new(move || {
+        let (view, now_ns) = (lease.view(), clock::boot_ns());
+        PeerState {
+            name: own.name.clone(),
+            id: own.id.clone(),
+            quorum: view.standing(now_ns) == Standing::Sure && view.silent_since_ns.is_none(),
+            quorum_age_ms: now_ns.saturating_sub(view.answered_ns) / 1_000_000,
+            revision: snapshots.borrow().revision,
+        }
+    })
 }

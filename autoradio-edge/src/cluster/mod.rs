@@ -4,19 +4,21 @@
 //! Never here: decisions. `placement` decides; `claims.rs` only says which masterships to ask for.
 //!
 //! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
-//! `member` keeps this node's lease, record and claims; `mounts` and `secrets` are what `radioctl` and the first
-//! node write.
+//! `member` keeps this node's lease, record and claims; `outage` asks peers while the lease is in doubt; `neighbours` ends
+//! the leases of dead daemons; `mounts`, `drains` and `secrets` are what `radioctl` and the first node write.
 
 // Pure: what stands in etcd and what it means.
+mod backup;
 mod claims;
 mod fold;
 mod key;
+mod load;
 mod mount_path;
 mod record;
 mod snapshot;
-mod standing;
 
-// The world: etcd, its process, the random numbers of the system.
+// The world: etcd, its process, the random numbers of the system, time.
+mod drains;
 mod error;
 mod etcd;
 mod follow;
@@ -24,9 +26,14 @@ mod join;
 mod managed;
 mod member;
 mod mounts;
+mod neighbours;
+mod outage;
 mod password;
 mod secrets;
+mod standing;
 
+pub use backup::{Backup, BackupError, CurrentMount, MountChange};
+pub use claims::{Candidate, Preference};
 pub use error::ClusterError;
 pub use etcd::Store;
 pub use fold::{Damaged, Event, State};

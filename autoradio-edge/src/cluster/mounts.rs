@@ -2,9 +2,13 @@
 
 use autoradio_common::limits::{MOUNTS_MAX, RECORD_BYTES_MAX};
 
+use std::collections::BTreeMap;
+
+use super::etcd::KeyChange;
 use super::fold::parse_mount;
 use super::{
-    ClusterError, Damaged, Event, Key, MountPath, MountRecord, PREFIX, Snapshot, State, Store,
+    ClusterError, CurrentMount, Damaged, Event, Key, MountChange, MountPath, MountRecord, PREFIX,
+    Snapshot, State, Store,
 };
 
 /// A record as it was read, and the revision that a change of it must find unchanged.
@@ -31,6 +35,27 @@ impl Store {
         let record = parse_mount(path, &value.bytes)
             .map_err(|reason| ClusterError::Damaged { key, reason })?;
         Ok(Stored { record, mod_revision: value.mod_revision })
+    }
+
+    /// Every mount as it stands, damaged ones too, with what a change of it must find unchanged.
+    pub async fn current_mounts(&self) -> Result<BTreeMap<MountPath, CurrentMount>, ClusterError> {
+        let (_, events) = self.list(&format!("{PREFIX}mounts/")).await?;
+        let current = |event: Event| {
+            let Event::Put { key, value, mod_revision, .. } = event else { return None };
+            // A key that is no mount's has no mount to show.
+            let Ok(Key::Mount(path)) = Key::parse(&key) else { return None };
+            let record = parse_mount(&path, &value);
+            Some((path, CurrentMount { mod_revision, record }))
+        };
+        Ok(events.into_iter().filter_map(current).collect())
+    }
+
+    /// Makes those of `changes` whose mounts are as they were read; the answer is how many.
+    ///
+    /// Nothing is changed if one of the records is too long.
+    pub async fn change_mounts(&self, changes: &[MountChange]) -> Result<usize, ClusterError> {
+        let changes = changes.iter().map(key_change).collect::<Result<Vec<_>, _>>()?;
+        self.change_each(&changes).await
     }
 
     /// Makes a mount that does not exist yet.
@@ -71,6 +96,23 @@ pub(super) fn fold_listing(revision: i64, events: &[Event]) -> (State, Vec<Damag
     state.advance(revision);
     damaged.extend(state.beyond_limits());
     (state, damaged)
+}
+
+fn key_change(change: &MountChange) -> Result<KeyChange, ClusterError> {
+    Ok(match change {
+        MountChange::Create(record) => {
+            let (key, value) = encode(record)?;
+            KeyChange { key, mod_revision: 0, value: Some(value) }
+        }
+        MountChange::Replace { record, mod_revision, .. } => {
+            let (key, value) = encode(record)?;
+            KeyChange { key, mod_revision: *mod_revision, value: Some(value) }
+        }
+        MountChange::Delete { path, mod_revision } => {
+            let key = Key::Mount(path.clone()).to_string();
+            KeyChange { key, mod_revision: *mod_revision, value: None }
+        }
+    })
 }
 
 fn unknown(path: &MountPath) -> ClusterError {

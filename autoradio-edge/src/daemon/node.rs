@@ -12,9 +12,9 @@ use tracing::{info, warn};
 use super::follow::Follower;
 use super::ports::Ports;
 use super::status::{self, StatusSource};
-use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_record};
+use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_id, node_record};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle, LoadRecord};
+use crate::cluster::{self, ClusterHandle, LoadRecord, Snapshot};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
@@ -24,6 +24,11 @@ use crate::placement::{Placement, place};
 
 /// Longest time that short answers may take when the node stops; streams end at once.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Longest wait for etcd to take the wish to drain.
+const WISH_MAX: Duration = Duration::from_secs(2);
+/// Pause between two looks at whether listeners are left.
+const LISTENERS_LOOK: Duration = Duration::from_millis(100);
 
 /// A node whose children run and whose state follows the cluster.
 pub(super) struct Node {
@@ -40,12 +45,13 @@ pub(super) struct Node {
     stop_icecast: CancellationToken,
     cluster_task: JoinHandle<()>,
     stop_cluster: CancellationToken,
+    leaving: watch::Sender<bool>,
 }
 
 impl Node {
     /// Joins the cluster through the etcd that runs, and starts what follows its state.
     pub(super) async fn start(config: Config, kernel: SharedKernel) -> Result<Self, DaemonError> {
-        let own = Arc::new(node_record(&config));
+        let own = Arc::new(node_record(&config, node_id::read_or_make(&config.state_dir)?));
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (_load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
@@ -96,6 +102,7 @@ impl Node {
             stop_icecast,
             cluster_task,
             stop_cluster,
+            leaving: watch::channel(false).0,
         })
     }
 
@@ -110,6 +117,8 @@ impl Node {
             stats: self.stats.clone(),
             placements: self.placements.clone(),
             etcd: self.cluster.health.clone(),
+            standing: self.cluster.standing.clone(),
+            leaving: self.leaving.subscribe(),
             snapshots: self.cluster.snapshots.clone(),
             icecast: self.icecast.answers.clone(),
         }
@@ -131,6 +140,7 @@ impl Node {
             secrets: self.cluster.secrets.clone(),
             connections_max: self.config.clients_max as usize,
             standing: self.cluster.standing.clone(),
+            own_state: self.cluster.own_state.clone(),
             icecast_proxy: self.config.icecast_proxy,
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
@@ -138,6 +148,40 @@ impl Node {
         self.serving.spawn(ports.admin.run(sources, stop()));
         let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| status::lock(kernel).mode());
         info!(node = %self.config.name, domain = %self.config.domain, xdp = %mode, "serving");
+    }
+
+    /// Leaves before it stops: takes nothing new, hands its mounts over, and lets its listeners go, for as long as the
+    /// operator allows. Returns at once when there is no other node to take anything.
+    pub(super) async fn drain(&self) {
+        let own = &self.config.name;
+        let wait_max = self.config.drain_timeout;
+        let others = self.cluster.snapshots.borrow().nodes.keys().any(|name| name != own);
+        if !others || wait_max.is_zero() {
+            return;
+        }
+        info!(wait_max_s = wait_max.as_secs(), "leaving: this node takes nothing new");
+        self.leaving.send_replace(true);
+        self.cluster.drain();
+        if tokio::time::timeout(wait_max, self.has_drained()).await.is_err() {
+            info!(listeners = self.stats.view().listeners, "leaving with listeners connected");
+        }
+    }
+
+    /// Waits until nobody needs this node any more; not if etcd does not even take its wish.
+    async fn has_drained(&self) {
+        let own = &self.config.name;
+        let mut snapshots = self.cluster.snapshots.clone();
+        let wished = snapshots.wait_for(|snapshot| snapshot.draining.contains(own));
+        if !matches!(tokio::time::timeout(WISH_MAX, wished).await, Ok(Ok(_))) {
+            warn!("etcd does not answer: leaving without handing over");
+            return;
+        }
+        let holds = |snapshot: &Snapshot| snapshot.masters.values().any(|it| it.node == *own);
+        // An error means that the cluster's task has ended: nothing is handed over any more.
+        drop(snapshots.wait_for(|snapshot| !holds(snapshot)).await);
+        while self.stats.view().listeners > 0 {
+            tokio::time::sleep(LISTENERS_LOOK).await;
+        }
     }
 
     /// Closes to clients first, then ends the children in the order in which they need each other.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Kernel, SharedKernel};
 use crate::api::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
-use crate::cluster::{EtcdHealth, MountPath, NodeName, Snapshot};
+use crate::cluster::{EtcdHealth, MountPath, NodeName, Snapshot, StandingReader};
 use crate::dataplane::XdpMode;
 use crate::dns::Responder;
 use crate::http::{FrontStats, MountView};
@@ -30,6 +30,8 @@ pub(super) struct StatusSource {
     pub(super) placements: watch::Receiver<Arc<Placement>>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) etcd: watch::Receiver<EtcdHealth>,
+    pub(super) standing: StandingReader,
+    pub(super) leaving: watch::Receiver<bool>,
     pub(super) icecast: watch::Receiver<bool>,
 }
 
@@ -50,8 +52,11 @@ impl StatusSource {
             node: self.name.clone(),
             domain: self.domain.clone(),
             version: env!("CARGO_PKG_VERSION"),
-            ready: parts.ready(),
+            // Who balances load by readiness should go elsewhere while this node leaves.
+            ready: parts.ready() && !*self.leaving.borrow(),
             parts,
+            standing: self.standing.now().label(),
+            draining: self.snapshots.borrow().draining.contains(&self.name),
             xdp: XdpStatus { mode, interface: self.interface.clone() },
             dns: self.dns(),
             listeners: front.listeners,

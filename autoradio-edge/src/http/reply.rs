@@ -28,6 +28,14 @@ impl Reply {
         Self { status, fields, body: Some(format!("{sentence}\n")) }
     }
 
+    /// 200 with a JSON document.
+    pub(super) fn json(document: &impl serde::Serialize) -> Self {
+        // What is answered here has no maps with keys that JSON cannot hold.
+        let body = serde_json::to_string(document).unwrap_or_default();
+        let fields = vec![("Content-Type", "application/json".to_owned())];
+        Self { status: 200, fields, body: Some(body) }
+    }
+
     /// An answer of fields only.
     pub(super) fn bare(status: u16, fields: Vec<(&'static str, String)>) -> Self {
         Self { status, fields, body: None }

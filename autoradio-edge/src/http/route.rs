@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use super::FrontError;
 use super::playlist::PlaylistKind;
 use crate::cluster::{MountPath, MountRecord};
+use crate::peer::STATE_PATH;
 use crate::placement::Placement;
 
 /// Bytes that stand for themselves in a query.
@@ -38,6 +39,8 @@ pub(super) enum Route {
     Poke,
     /// A source sets its title.
     Metadata(MetadataUpdate),
+    /// A peer asks how this node stands.
+    PeerState,
     /// The status page.
     Status,
     /// Everything else.
@@ -57,6 +60,7 @@ impl Route {
             Self::Options | Self::OptionsServer => "options",
             Self::Poke => "poke",
             Self::Metadata(_) => "metadata",
+            Self::PeerState => "peer",
             Self::Status => "status",
             Self::NotFound | Self::MethodNotAllowed => "other",
         }
@@ -94,6 +98,7 @@ pub(super) fn route(method: &str, target: &str, placement: &Placement) -> Route 
 fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
     match path {
         "/" => return Route::Status,
+        STATE_PATH if method == "GET" => return Route::PeerState,
         "/admin/!POKE" => return Route::Poke,
         "/admin/metadata" if method == "GET" => {
             return Route::Metadata(metadata_update(query, placement));
@@ -231,6 +236,8 @@ mod tests {
             ("GET", "/no.mp3", Route::NotFound),
             ("GET", "/;", Route::NotFound),
             ("GET", "/%ff", Route::NotFound),
+            ("GET", "/_peer/state", Route::PeerState),
+            ("HEAD", "/_peer/state", Route::NotFound),
             ("GET", "/admin/!POKE", Route::Poke),
             ("GET", "/admin/stats", Route::NotFound),
             ("OPTIONS", "*", Route::OptionsServer),

@@ -2,6 +2,8 @@
 //!
 //! In: a [`Snapshot`]. Out: a [`Placement`]. Never here: sockets, clocks, locks, logging.
 
+pub mod rendezvous;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use autoradio_edge::cluster::{
     Snapshot, Standing, StandingReader,
 };
 use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
+use autoradio_edge::peer::{OwnState, PeerState};
 use autoradio_edge::placement::{Placement, place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,17 @@ pub(crate) struct Rig {
     cancel: CancellationToken,
     front: Option<tokio::task::JoinHandle<()>>,
     runtime: tokio::runtime::Runtime,
+}
+
+/// What the front answers peers.
+fn own_state() -> PeerState {
+    PeerState {
+        name: node_name(),
+        id: "an id".to_owned(),
+        quorum: true,
+        quorum_age_ms: 250,
+        revision: 7,
+    }
 }
 
 impl Rig {
@@ -65,6 +77,7 @@ impl Rig {
             },
             connections_max,
             standing: StandingReader::always(Standing::Sure),
+            own_state: OwnState::new(own_state),
             icecast_proxy: true,
         };
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));

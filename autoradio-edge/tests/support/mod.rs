@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use autoradio_edge::cluster::{
     ClusterHandle, ClusterSettings, LoadRecord, ManagedEtcd, MountPath, MountRecord, NodeRecord,
-    Store, join,
+    Snapshot, Store, join,
 };
+use autoradio_edge::placement::rendezvous;
 use autoradio_edge::supervise::Child;
 pub(crate) use ports::free_ports;
 use tempfile::TempDir;
@@ -90,28 +91,33 @@ impl Etcd {
 
     /// Joins as a node, with a lease of three seconds.
     pub(crate) async fn join(&self, name: &str) -> Joined {
-        let cancel = CancellationToken::new();
-        let settings = ClusterSettings {
+        Joined::with(self.settings(node(name))).await
+    }
+
+    /// What it takes to join as `node`.
+    pub(crate) fn settings(&self, node: NodeRecord) -> ClusterSettings {
+        ClusterSettings {
             endpoints: self.endpoints(),
-            node: node(name),
+            node,
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
             load: watch::channel(Arc::new(LoadRecord::idle())).1,
             heartbeat: Duration::from_secs(1),
-        };
-        let (handle, task) = join(settings, cancel.clone()).await.unwrap();
-        Joined { handle, task, cancel }
+            preference: rendezvous::PREFERENCE,
+        }
     }
 
     /// Runs `etcdctl` against this etcd; what it printed.
     pub(crate) fn ctl(&self, args: &[&str]) -> String {
-        let endpoints = format!("--endpoints={}", self.managed.endpoint());
-        let ended = Command::new("etcdctl")
-            .env("ETCDCTL_API", "3")
-            .arg(endpoints)
-            .args(args)
-            .output()
-            .unwrap();
+        self.ctl_with_input(args, "")
+    }
+
+    /// Runs `etcdctl` with `input` piped in.
+    pub(crate) fn ctl_with_input(&self, args: &[&str], input: &str) -> String {
+        let mut command = Command::new("etcdctl");
+        command.env("ETCDCTL_API", "3");
+        command.arg(format!("--endpoints={}", self.managed.endpoint())).args(args);
+        let ended = piped(&mut command, input);
         assert!(ended.status.success(), "{ended:?}");
         String::from_utf8(ended.stdout).unwrap()
     }
@@ -129,17 +135,62 @@ pub(crate) struct Joined {
     pub(crate) cancel: CancellationToken,
 }
 
+impl Joined {
+    pub(crate) async fn with(settings: ClusterSettings) -> Self {
+        let cancel = CancellationToken::new();
+        let (handle, task) = join(settings, cancel.clone()).await.unwrap();
+        Self { handle, task, cancel }
+    }
+
+    /// Waits for a snapshot.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        within: Duration,
+        met: impl FnMut(&Arc<Snapshot>) -> bool,
+    ) -> Arc<Snapshot> {
+        let mut snapshots = self.handle.snapshots.clone();
+        in_time(what, within, snapshots.wait_for(met)).await.unwrap().clone()
+    }
+
+    /// Leaves as a node that is stopped does.
+    pub(crate) async fn leave(self) {
+        self.cancel.cancel();
+        in_time("the node leaves", PATIENCE, self.task).await.unwrap();
+    }
+
+    /// Dies as a node whose daemon is killed does: its lease lives on.
+    pub(crate) async fn die(self) {
+        self.task.abort();
+        assert!(self.task.await.unwrap_err().is_cancelled());
+    }
+}
+
+/// What a command printed, as JSON.
+pub(crate) fn json(output: &Output) -> serde_json::Value {
+    assert!(output.status.success(), "{output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Checks that a command failed as promised.
+pub(crate) fn fails(output: &Output, code: i32, want: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{said}");
+    assert!(said.contains(want), "{want:?} is not in {said:?}");
+}
+
 /// Runs `radioctl` with `input` piped in.
 pub(crate) fn radioctl(etcd: &str, args: &[&str], input: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_radioctl"));
+    command.args(args).env("AUTORADIO_ETCD", etcd);
+    piped(&mut command, input)
+}
+
+/// Runs a command to its end with `input` piped in.
+fn piped(command: &mut Command, input: &str) -> Output {
     use std::io::Write;
-    let mut process = Command::new(env!("CARGO_BIN_EXE_radioctl"))
-        .args(args)
-        .env("AUTORADIO_ETCD", etcd)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
     // Most commands end without reading it.
     let _ = process.stdin.take().unwrap().write_all(input.as_bytes());
     process.wait_with_output().unwrap()

@@ -1,5 +1,7 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -16,6 +18,8 @@ Examples:
   radioctl list-mounts
   radioctl show-mount /live.mp3 -o json
   radioctl edit-mount /live.mp3 --new-password
+  radioctl status
+  radioctl drain fra1
   radioctl --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 list-mounts
 
 Exit codes:
@@ -26,7 +30,7 @@ Exit codes:
   4  the mount exists already
   5  the cluster cannot be reached";
 
-/// Make and change the mounts of an autoradio cluster.
+/// Operate an autoradio cluster: its mounts, its nodes.
 #[derive(Debug, Parser)]
 #[command(name = "radioctl", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Radioctl {
@@ -103,6 +107,48 @@ pub(crate) enum Command {
     DeleteMount {
         /// Path of the mount
         path: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Show all nodes: state, load, addresses
+    Nodes,
+    /// Show the cluster at a glance: nodes with their load, mounts with master, epoch, source and listeners
+    Status,
+    /// Have a node take nothing new: it leaves DNS at once and hands its mounts over
+    ///
+    /// Listeners that it serves stay until they leave; new ones are redirected. The wish outlives the node's restarts.
+    #[command(
+        after_help = "Example:\n  radioctl drain fra1 && ssh fra1 reboot; radioctl undrain fra1"
+    )]
+    Drain {
+        /// Name of the node
+        node: String,
+    },
+    /// Have a drained node take part again
+    Undrain {
+        /// Name of the node
+        node: String,
+    },
+    /// Write all mounts as JSON, password hashes included
+    #[command(
+        after_help = "Examples:\n  radioctl backup mounts.json\n  radioctl backup | gpg -e > mounts.gpg"
+    )]
+    Backup {
+        /// Where to; - is standard output
+        #[arg(default_value = "-")]
+        file: PathBuf,
+    },
+    /// Make the cluster's mounts those of a backup: shows what that changes, and asks
+    #[command(
+        after_help = "Examples:\n  radioctl restore mounts.json\n  gpg -d mounts.gpg | radioctl restore - --yes"
+    )]
+    Restore {
+        /// The backup; - is standard input
+        file: PathBuf,
+        /// Delete the mounts that are not in it
+        #[arg(long)]
+        delete_others: bool,
         /// Do not ask
         #[arg(short, long)]
         yes: bool,

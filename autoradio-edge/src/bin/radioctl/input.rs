@@ -1,8 +1,9 @@
 //! Judges what was typed before anything is dialled.
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use autoradio_edge::cluster::MountPath;
+use autoradio_edge::cluster::{MountPath, NodeName};
 
 use crate::args::{Command, MountArgs};
 use crate::failure::Usage;
@@ -13,6 +14,36 @@ const TEXT_BYTES_MAX: usize = 255;
 /// A command whose words make sense.
 #[derive(Debug)]
 pub(crate) enum Checked {
+    /// Something about mounts.
+    Mount(MountCommand),
+    /// Show all nodes.
+    Nodes,
+    /// Show the cluster at a glance.
+    Status,
+    /// Have a node take nothing new.
+    Drain(NodeName),
+    /// Have a node take part again.
+    Undrain(NodeName),
+    /// Write all mounts to a file.
+    Backup(PathBuf),
+    /// Make the cluster's mounts those of a file.
+    Restore(Restore),
+}
+
+/// What is to be restored, and how.
+#[derive(Debug)]
+pub(crate) struct Restore {
+    /// The backup.
+    pub(crate) file: PathBuf,
+    /// Whether mounts that are not in it are deleted.
+    pub(crate) delete_others: bool,
+    /// Whether nobody is asked.
+    pub(crate) yes: bool,
+}
+
+/// A command about mounts.
+#[derive(Debug)]
+pub(crate) enum MountCommand {
     /// Make a mount.
     Create(MountPath, Settings),
     /// Show all mounts.
@@ -55,7 +86,8 @@ pub(crate) enum Password {
 pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
     Ok(match command {
         Command::CreateMount { path, settings } => {
-            Checked::Create(mount(&path)?, lift(settings, Password::Generated)?)
+            let settings = lift(settings, Password::Generated)?;
+            Checked::Mount(MountCommand::Create(mount(&path)?, settings))
         }
         Command::EditMount { path, settings, new_password } => {
             let path = mount(&path)?;
@@ -65,18 +97,31 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
                 ));
             }
             let otherwise = if new_password { Password::Generated } else { Password::Kept };
-            Checked::Edit(path, lift(settings, otherwise)?)
+            Checked::Mount(MountCommand::Edit(path, lift(settings, otherwise)?))
         }
-        Command::ShowMount { path } => Checked::Show(mount(&path)?),
+        Command::ShowMount { path } => Checked::Mount(MountCommand::Show(mount(&path)?)),
         Command::DeleteMount { path, yes } => {
             let path = mount(&path)?;
             if !yes {
-                confirm(&path)?;
+                confirm_deletion(&path)?;
             }
-            Checked::Delete(path)
+            Checked::Mount(MountCommand::Delete(path))
+        }
+        Command::Nodes => Checked::Nodes,
+        Command::Status => Checked::Status,
+        Command::Drain { node } => Checked::Drain(name(&node)?),
+        Command::Undrain { node } => Checked::Undrain(name(&node)?),
+        Command::Backup { file } => Checked::Backup(file),
+        Command::Restore { file, delete_others, yes } => {
+            if file == Path::new("-") && !yes {
+                return Err(usage(
+                    "restore asks before it changes anything, and standard input is the backup; say --yes to restore without asking",
+                ));
+            }
+            Checked::Restore(Restore { file, delete_others, yes })
         }
         // Completions are printed without a cluster; the caller has done so already.
-        Command::ListMounts | Command::Completions { .. } => Checked::List,
+        Command::ListMounts | Command::Completions { .. } => Checked::Mount(MountCommand::List),
     })
 }
 
@@ -86,6 +131,10 @@ fn usage(reason: impl Into<String>) -> anyhow::Error {
 
 fn mount(path: &str) -> anyhow::Result<MountPath> {
     path.parse().map_err(|error| usage(format!("{error}")))
+}
+
+fn name(name: &str) -> anyhow::Result<NodeName> {
+    name.parse().map_err(|error| usage(format!("{error}")))
 }
 
 fn lift(typed: MountArgs, otherwise: Password) -> anyhow::Result<Settings> {
@@ -136,22 +185,33 @@ fn read_password() -> anyhow::Result<String> {
     Ok(password.to_owned())
 }
 
-fn confirm(path: &MountPath) -> anyhow::Result<()> {
+fn confirm_deletion(path: &MountPath) -> anyhow::Result<()> {
+    let question = format!("Delete mount {path} and cut off its source and listeners?");
+    confirm(&question, &format!("delete-mount asks before it deletes {path}"), "delete")
+}
+
+/// Asks whether a backup shall be restored. What it changes has been shown.
+pub(crate) fn confirm_restore(file: &Path, changes: usize) -> anyhow::Result<()> {
+    let question = format!("Restore {} and make these {changes} changes?", file.display());
+    confirm(&question, "restore asks before it changes anything", "restore")
+}
+
+fn confirm(question: &str, rule: &str, verb: &str) -> anyhow::Result<()> {
     let stdin = std::io::stdin();
     if !stdin.is_terminal() {
         return Err(usage(format!(
-            "delete-mount asks before it deletes {path}, and there is no terminal to ask on; say --yes to delete without asking"
+            "{rule}, and there is no terminal to ask on; say --yes to {verb} without asking"
         )));
     }
     let mut stderr = std::io::stderr();
-    write!(stderr, "Delete mount {path} and cut off its source and listeners? [y/N] ")?;
+    write!(stderr, "{question} [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.lock().read_line(&mut answer)?;
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
-        anyhow::bail!("mount {path} was not deleted")
+        anyhow::bail!("nothing was changed")
     }
 }
 
@@ -194,7 +254,7 @@ mod tests {
         assert!(edit(false).expect_err("nothing").to_string().contains("nothing to change"));
         let checked = edit(true).unwrap();
         assert!(
-            matches!(checked, Checked::Edit(_, settings) if settings.password == Password::Generated)
+            matches!(checked, Checked::Mount(MountCommand::Edit(_, settings)) if settings.password == Password::Generated)
         );
     }
 }

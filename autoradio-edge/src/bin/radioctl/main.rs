@@ -1,11 +1,15 @@
 //! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down.
 //!
-//! `args` is what was typed, `mounts` does it, `view` is what is shown, `output` shows it, `failure` says how it ended.
+//! `args` is what was typed, `input` judges it, `mounts`, `nodes` and `backup` do it, `view` and `cluster_view` are what is
+//! shown, `output` shows it, `failure` says how it ended.
 
 mod args;
+mod backup;
+mod cluster_view;
 mod failure;
 mod input;
 mod mounts;
+mod nodes;
 mod output;
 mod view;
 
@@ -16,6 +20,7 @@ use autoradio_edge::cluster::Store;
 use clap::{CommandFactory, Parser};
 
 use args::{Command, Radioctl};
+use input::Checked;
 use output::Output;
 
 /// Longest time for one answer of etcd. Somebody is waiting at a terminal.
@@ -50,5 +55,13 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
     // What is wrong with the words themselves is said before anything is dialled.
     let command = input::check(command)?;
     let store = Store::connect(&typed.etcd, ETCD_TIMEOUT).await?;
-    mounts::run(command, &store, output).await
+    match command {
+        Checked::Mount(command) => mounts::run(command, &store, output).await,
+        Checked::Nodes => nodes::list(&store, output).await,
+        Checked::Status => nodes::status(&store, output).await,
+        Checked::Drain(node) => nodes::drain(&store, output, &node).await,
+        Checked::Undrain(node) => nodes::undrain(&store, output, &node).await,
+        Checked::Backup(file) => backup::save(&store, output, &file).await,
+        Checked::Restore(wanted) => backup::restore(&store, output, &wanted).await,
+    }
 }

@@ -5,7 +5,7 @@ use autoradio_edge::cluster::{
     ClusterError, MountPath, MountRecord, Snapshot, Store, Stored, hash_password, random_password,
 };
 
-use crate::input::{Checked, Password, Settings};
+use crate::input::{MountCommand, Password, Settings};
 use crate::output::Output;
 
 /// Length of a generated source password: 24 characters of six bits.
@@ -14,20 +14,24 @@ const PASSWORD_CHARACTERS: usize = 24;
 const EDIT_TRIES: usize = 5;
 
 /// Does what was asked.
-pub(crate) async fn run(command: Checked, store: &Store, output: &Output) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    command: MountCommand,
+    store: &Store,
+    output: &Output,
+) -> anyhow::Result<()> {
     match command {
-        Checked::Create(path, settings) => create(store, output, path, settings).await,
-        Checked::List => {
+        MountCommand::Create(path, settings) => create(store, output, path, settings).await,
+        MountCommand::List => {
             let snapshot = snapshot(store, output).await?;
             output.mounts(&snapshot)
         }
-        Checked::Show(path) => {
+        MountCommand::Show(path) => {
             let stored = store.mount(&path).await?;
             let snapshot = snapshot(store, output).await?;
             output.mount(&stored.record, None, &snapshot)
         }
-        Checked::Edit(path, settings) => edit(store, output, &path, &settings).await,
-        Checked::Delete(path) => {
+        MountCommand::Edit(path, settings) => edit(store, output, &path, &settings).await,
+        MountCommand::Delete(path) => {
             store.delete_mount(&path).await?;
             output.done(&format!("Mount {path} is deleted."))
         }
@@ -107,7 +111,8 @@ fn chosen(password: &Password) -> Result<Option<String>, ClusterError> {
     }
 }
 
-async fn snapshot(store: &Store, output: &Output) -> anyhow::Result<Snapshot> {
+/// The whole cluster as of now; says what is damaged in it.
+pub(crate) async fn snapshot(store: &Store, output: &Output) -> anyhow::Result<Snapshot> {
     let (snapshot, damaged) = store.snapshot().await.context("reading the cluster")?;
     for damaged in damaged {
         output.warning(&format!("{} is damaged and left out: {}", damaged.key, damaged.reason));

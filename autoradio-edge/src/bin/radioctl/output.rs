@@ -1,5 +1,7 @@
 //! Shows results on standard output and everything else on standard error.
 
+mod cluster;
+
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::AnsiColor;

@@ -1,5 +1,7 @@
 //! What stands in etcd only as long as a lease: records of nodes, and claims.
 
+use std::time::Duration;
+
 use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
 
 use super::Store;
@@ -70,11 +72,64 @@ impl Store {
         self.each(keys.iter().map(give_back).collect()).await
     }
 
-    /// A new lease of `ttl_s` seconds.
-    pub(in crate::cluster) async fn grant(&self, ttl_s: i64) -> Result<i64, ClusterError> {
+    /// For each of `keys`: deletes it if it is written under the lease.
+    pub(in crate::cluster) async fn release(
+        &self,
+        keys: &[String],
+        lease: i64,
+    ) -> Result<usize, ClusterError> {
+        let release = |key: &String| {
+            let mine = Compare::lease(key.as_str(), CompareOp::Equal, lease);
+            let delete = TxnOp::delete(key.as_str(), None);
+            TxnOp::txn(Txn::new().when([mine]).and_then([delete]))
+        };
+        self.each(keys.iter().map(release).collect()).await
+    }
+
+    /// Writes a key under the lease if its last change is still the one at `mod_revision`; 0: if it does not exist.
+    /// The revision of the change, `None` if somebody else was there first.
+    pub(in crate::cluster) async fn put_leased_if(
+        &self,
+        key: &str,
+        value: &[u8],
+        lease: i64,
+        mod_revision: i64,
+    ) -> Result<Option<i64>, ClusterError> {
+        let put = TxnOp::put(key, value, Some(PutOptions::new().with_lease(lease)));
+        let unchanged = Compare::mod_revision(key, CompareOp::Equal, mod_revision);
+        let txn = Txn::new().when([unchanged]).and_then([put]);
+        let answer = self
+            .call(|mut client| {
+                let txn = txn.clone();
+                async move { client.txn(txn).await }
+            })
+            .await?;
+        let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+        Ok(answer.succeeded().then_some(revision))
+    }
+
+    /// A key's value and the lease it is written under, 0 without one.
+    pub(in crate::cluster) async fn leased(
+        &self,
+        key: &str,
+    ) -> Result<Option<(Vec<u8>, i64)>, ClusterError> {
+        let mut answer = self.call(|mut client| async move { client.get(key, None).await }).await?;
+        let found = answer.take_kvs().pop();
+        Ok(found.map(|kv| {
+            let lease = kv.lease();
+            (kv.into_key_value().1, lease)
+        }))
+    }
+
+    /// A new lease of `ttl_s` seconds, and the time to live that etcd gave it.
+    pub(in crate::cluster) async fn grant(
+        &self,
+        ttl_s: i64,
+    ) -> Result<(i64, Duration), ClusterError> {
         let answer =
             self.call(|mut client| async move { client.lease_grant(ttl_s, None).await }).await?;
-        Ok(answer.id())
+        let granted_s = u64::try_from(answer.ttl()).unwrap_or(0);
+        Ok((answer.id(), Duration::from_secs(granted_s)))
     }
 
     /// Extends a lease by its full time; [`ClusterError::LeaseLost`] if it is over.

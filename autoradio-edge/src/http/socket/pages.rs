@@ -170,6 +170,7 @@ mod tests {
             },
             connections_max: 16_384,
             standing: StandingReader::always(Standing::Sure),
+            own_state: crate::peer::OwnState::new(|| unreachable!("pages do not tell it")),
             icecast_proxy: true,
         }
     }

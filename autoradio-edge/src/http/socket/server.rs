@@ -25,6 +25,7 @@ use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead};
+use crate::peer::{self, OwnState};
 use crate::placement::Placement;
 
 /// Connections the kernel holds until they are accepted.
@@ -48,6 +49,8 @@ pub struct FrontSettings {
     pub connections_max: usize,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
+    /// What peers are answered.
+    pub own_state: OwnState,
     /// Whether listeners are served here; else they are sent to an Icecast.
     pub icecast_proxy: bool,
 }
@@ -281,6 +284,7 @@ async fn serve_sniffed(
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
         Route::ListenerHead(mount) => listener::head(shared, &shared.placement(), mount)?,
+        Route::PeerState => peer_state(shared, &request.head)?,
         Route::Options => preflight(),
         Route::OptionsServer => Reply::empty(),
         _ => Reply::text(400, "there is no such command"),
@@ -288,6 +292,15 @@ async fn serve_sniffed(
     let bytes = reply.to_bytes(request.head.version);
     let written = client.write_all(&bytes).await;
     written.map_err(|source| FrontError::Client { source })
+}
+
+/// The answer to a peer, and to nobody else.
+fn peer_state(shared: &Shared, head: &RequestHead) -> Result<Reply, FrontError> {
+    let settings = &shared.settings;
+    if !peer::is_peer(head.field_text("Authorization"), &settings.secrets.relay_password) {
+        return Err(FrontError::Unauthorized);
+    }
+    Ok(Reply::json(&settings.own_state.now()))
 }
 
 /// The answer to a browser that asks whether a player on another site may listen.

@@ -1,0 +1,174 @@
+//! Peers, asked directly: what a node does when etcd does not tell it about them.
+//!
+//! A node that is not sure of its lease asks its peers whether *they* have etcd ([`judge`]). Each node probes its next two
+//! neighbours in name order ([`neighbours`]): a port that their own kernel says is closed tells of a dead daemon long
+//! before its lease ends. In: nodes of a snapshot, answers. Out: a verdict. Never here: etcd. `socket.rs` has the sockets.
+
+mod socket;
+
+use std::fmt;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::cluster::{NodeName, NodeRecord, Snapshot, Standing};
+
+pub use socket::{Probe, ask_all, probe};
+
+/// Where a node's front answers its peers.
+pub const STATE_PATH: &str = "/_peer/state";
+/// The name peers give.
+const USER: &str = "peer";
+/// Neighbours each node watches: with two, one watcher may die together with whom it watches.
+const WATCHED: usize = 2;
+
+/// What a node answers its peers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerState {
+    /// Its name.
+    pub name: NodeName,
+    /// Its id.
+    pub id: String,
+    /// Whether it is sure of its lease and etcd has answered its last question.
+    pub quorum: bool,
+    /// How long ago it asked the last question that etcd has answered, in milliseconds.
+    pub quorum_age_ms: u64,
+    /// Revision of its snapshot.
+    pub revision: i64,
+}
+
+/// A peer's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What it said.
+    pub state: PeerState,
+    /// When it was asked, in nanoseconds of this node's boot-time clock.
+    pub asked_ns: u64,
+}
+
+/// What the answers of all peers mean for a node that etcd leaves without an answer since `silent_since_ns`.
+///
+/// A peer that etcd has answered since then proves that others have a quorum. One that merely has not noticed yet that
+/// etcd is gone proves nothing: then nothing is decided, and peers are asked again.
+pub fn judge(heard: &[Heard], silent_since_ns: Option<u64>) -> Standing {
+    let proves = |heard: &Heard| {
+        let answered_ns =
+            heard.asked_ns.saturating_sub(heard.state.quorum_age_ms.saturating_mul(1_000_000));
+        silent_since_ns.is_some_and(|since_ns| answered_ns > since_ns)
+    };
+    let mut with_quorum = heard.iter().filter(|heard| heard.state.quorum).peekable();
+    if with_quorum.peek().is_none() {
+        Standing::HoldingOver { alone: heard.is_empty() }
+    } else if with_quorum.any(proves) {
+        Standing::SteppedDown
+    } else {
+        Standing::Asking
+    }
+}
+
+/// The neighbours that `own` watches: the next two in name order, around the end.
+pub fn neighbours(snapshot: &Snapshot, own: &NodeName) -> Vec<Arc<NodeRecord>> {
+    let after = snapshot.nodes.iter().filter(|(name, _)| *name > own);
+    let before = snapshot.nodes.iter().filter(|(name, _)| *name < own);
+    after.chain(before).take(WATCHED).map(|(_, record)| record.clone()).collect()
+}
+
+/// The value of an `Authorization` field that peers know each other by.
+pub(crate) fn authorization(password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{USER}:{password}")))
+}
+
+/// Whether `given` is that value.
+pub(crate) fn is_peer(given: Option<&str>, password: &str) -> bool {
+    let given = given.unwrap_or_default().trim();
+    given.as_bytes().ct_eq(authorization(password).as_bytes()).into()
+}
+
+/// Tells this node's own state, to whoever answers its peers.
+#[derive(Clone)]
+pub struct OwnState(Arc<dyn Fn() -> PeerState + Send + Sync>);
+
+impl OwnState {
+    /// The state as `tell` tells it.
+    pub fn new(tell: impl Fn() -> PeerState + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// The state now.
+    pub fn now(&self) -> PeerState {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for OwnState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_tuple("OwnState").field(&self.now()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(quorum: bool, quorum_age_ms: u64) -> Heard {
+        let state = PeerState {
+            name: "b".parse().unwrap(),
+            id: String::new(),
+            quorum,
+            quorum_age_ms,
+            revision: 1,
+        };
+        Heard { state, asked_ns: 20_000_000_000 }
+    }
+
+    #[test]
+    fn peers_decide_what_becomes_of_a_node_without_etcd() {
+        let holding = |alone| Standing::HoldingOver { alone };
+        let silent_since_ns = Some(19_000_000_000);
+        for (why, answers, want) in [
+            ("nobody answers", &[][..], holding(true)),
+            ("nobody has a quorum", &[heard(false, 5_000), heard(false, 10)], holding(false)),
+            ("one has", &[heard(false, 5_000), heard(true, 900)], Standing::SteppedDown),
+            ("it has not noticed yet", &[heard(true, 1_000), heard(false, 10)], Standing::Asking),
+            ("an age beyond all time", &[heard(true, u64::MAX)], Standing::Asking),
+        ] {
+            assert_eq!(judge(answers, silent_since_ns), want, "{why}");
+        }
+        let unasked = judge(&[heard(true, 0)], None);
+        assert_eq!(unasked, Standing::Asking, "this node's own question is still on its way");
+    }
+
+    #[test]
+    fn every_node_is_watched_by_the_two_before_it() {
+        let node = |name: &str| {
+            let json = serde_json::json!({
+                "schema": 1, "name": name, "domain": "radio.test", "addresses": ["192.0.2.1"],
+                "peer_address": "192.0.2.1", "http_port": 80, "icecast_port": 8000, "version": "0",
+            });
+            (name.parse().unwrap(), Arc::new(serde_json::from_value(json).unwrap()))
+        };
+        let watched = |nodes: &[&str], own: &str| {
+            let nodes = nodes.iter().map(|name| node(name)).collect();
+            let snapshot = Snapshot { nodes, ..Snapshot::default() };
+            let neighbours = neighbours(&snapshot, &own.parse().unwrap());
+            neighbours.iter().map(|record| record.name.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(watched(&["a", "b", "c", "d"], "a"), ["b", "c"]);
+        assert_eq!(watched(&["a", "b", "c", "d"], "c"), ["d", "a"]);
+        assert_eq!(watched(&["a", "b"], "b"), ["a"]);
+        assert!(watched(&["a"], "a").is_empty());
+        assert_eq!(watched(&["a", "c"], "b"), ["c", "a"], "though its own record is gone");
+    }
+
+    #[test]
+    fn only_the_clusters_own_password_makes_a_peer() {
+        let right = authorization("secret");
+        assert!(is_peer(Some(&right), "secret"));
+        assert!(!is_peer(Some(&right), "other"));
+        assert!(!is_peer(Some("Basic cGVlcjo="), "secret"));
+        assert!(!is_peer(None, "secret"));
+    }
+}

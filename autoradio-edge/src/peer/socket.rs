@@ -1,0 +1,136 @@
+//! Questions to peers: short, and many at one time.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use super::{Heard, PeerState, STATE_PATH, authorization};
+use crate::clock;
+use crate::cluster::NodeRecord;
+
+/// Longest time for a peer's answer, its connection included: far within what a lease has left by then.
+const ANSWER_MAX: Duration = Duration::from_millis(300);
+/// Longest wait for a probed port.
+const PROBE_MAX: Duration = Duration::from_millis(400);
+/// Largest answer of a peer, in bytes.
+const ANSWER_BYTES_MAX: u64 = 4 * 1024;
+
+/// What a probed port says of the daemon behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// It listens.
+    Open,
+    /// The peer's kernel says that nobody listens.
+    Refused,
+    /// Nothing, in time: that may be the network.
+    Unknown,
+}
+
+/// Knocks at a node's front.
+pub async fn probe(node: &NodeRecord) -> Probe {
+    let connecting = TcpStream::connect(front_of(node));
+    match tokio::time::timeout(PROBE_MAX, connecting).await {
+        Ok(Ok(_)) => Probe::Open,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
+        Ok(Err(_)) | Err(_) => Probe::Unknown,
+    }
+}
+
+/// Asks all `nodes` for their state at one time; the answers of those that give one.
+pub async fn ask_all(nodes: &[Arc<NodeRecord>], password: &str) -> Vec<Heard> {
+    let mut questions = JoinSet::new();
+    for node in nodes {
+        let (node, authorization) = (node.clone(), authorization(password));
+        questions.spawn(async move {
+            let asked_ns = clock::boot_ns();
+            let answer = tokio::time::timeout(ANSWER_MAX, ask(&node, &authorization)).await;
+            let state = answer.ok()?.ok().flatten()?;
+            // Behind a stale address somebody else may answer.
+            (state.name == node.name).then_some(Heard { state, asked_ns })
+        });
+    }
+    questions.join_all().await.into_iter().flatten().collect()
+}
+
+async fn ask(node: &NodeRecord, authorization: &str) -> io::Result<Option<PeerState>> {
+    let address = front_of(node);
+    let mut stream = TcpStream::connect(address).await?;
+    let request = format!(
+        "GET {STATE_PATH} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
+    Ok(read_answer(&answer))
+}
+
+/// The state in an answer, if that is one of success.
+fn read_answer(answer: &str) -> Option<PeerState> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?;
+    if status == "200" { serde_json::from_str(body).ok() } else { None }
+}
+
+fn front_of(node: &NodeRecord) -> SocketAddr {
+    SocketAddr::from((node.peer_address, node.http_port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const ANSWER: &str = "HTTP/1.0 200 OK\r\nContent-Type: application/json\r\n\r\n\
+        {\"name\":\"b\",\"id\":\"x\",\"quorum\":true,\"quorum_age_ms\":7,\"revision\":9,\"later\":1}\n";
+
+    async fn listening(name: &str) -> (TcpListener, Arc<NodeRecord>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let json = serde_json::json!({
+            "schema": 1, "name": name, "domain": "radio.test", "addresses": ["127.0.0.1"],
+            "peer_address": "127.0.0.1", "http_port": listener.local_addr().unwrap().port(),
+            "icecast_port": 8000, "version": "0",
+        });
+        (listener, Arc::new(serde_json::from_value(json).unwrap()))
+    }
+
+    fn answering(listener: TcpListener, answer: &'static str) {
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = vec![0; 1_024];
+            let read = stream.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /_peer/state HTTP/1.0\r\n"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+    }
+
+    #[tokio::test]
+    async fn who_answers_is_heard_and_who_is_silent_wrong_or_gone_is_not() {
+        let (good, b) = listening("b").await;
+        let (_silent, c) = listening("c").await;
+        let (stranger, d) = listening("d").await;
+        let (refusing, b2) = listening("b").await;
+        let (gone, e) = listening("e").await;
+        drop(gone);
+        answering(good, ANSWER);
+        answering(stranger, ANSWER);
+        answering(refusing, "HTTP/1.0 401 Unauthorized\r\n\r\n{}");
+        let before_ns = clock::boot_ns();
+        let heard = ask_all(&[b, c, d, b2, e], "secret").await;
+        assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!((heard[0].state.revision, heard[0].state.quorum_age_ms), (9, 7));
+        assert!(heard[0].asked_ns >= before_ns);
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_from_an_open_one() {
+        let (listener, node) = listening("b").await;
+        assert_eq!(probe(&node).await, Probe::Open);
+        drop(listener);
+        assert_eq!(probe(&node).await, Probe::Refused);
+    }
+}
