@@ -3,6 +3,7 @@
 //! Only processes inside a lab's own namespaces are ever signalled, each by its id.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
@@ -14,6 +15,13 @@ use crate::{LabError, clock, netns};
 
 /// A hardware address that no host has: frames to it reach everyone and are taken by none.
 const NOBODY: &str = "02:00:00:00:00:ff";
+
+/// A routing table whose every way leads to [`NOBODY`]: by family, its network and its gateway.
+const DEAD_TABLE: &str = "100";
+const DEAD_ENDS: [(&str, [&str; 2]); 2] = [
+    ("-4", ["198.18.0.0/15", "198.19.255.254"]),
+    ("-6", ["fd72:6164:696f::/64", "fd72:6164:696f::ffff:ffff"]),
+];
 
 /// Bytes of a process name that the kernel keeps.
 const PROCESS_NAME_BYTES_MAX: usize = 15;
@@ -79,6 +87,37 @@ pub fn reunite(left: &[&Host], right: &[&Host]) -> Result<(), LabError> {
         }
         Ok(())
     })
+}
+
+/// Loses without a word all that the host sends to or from these TCP ports of any host but itself.
+/// Everything else still works.
+pub fn cut_ports(host: &Host, ports: RangeInclusive<u16>) -> Result<(), LabError> {
+    let namespace = host.namespace();
+    for (family, [network, gateway]) in DEAD_ENDS {
+        let to_nobody = ["lladdr", NOBODY, "nud", "permanent", "dev", INTERFACE];
+        let neighbour = ["neighbour", "replace", gateway];
+        netns::ip(namespace, &[neighbour.as_slice(), &to_nobody].concat())?;
+        let route = ["route", "replace", network, "via", gateway, "dev", INTERFACE];
+        let table = ["onlink", "table", DEAD_TABLE];
+        netns::ip(namespace, &[[family].as_slice(), &route, &table].concat())?;
+    }
+    port_rules(host, "add", &ports)
+}
+
+/// Undoes [`cut_ports`].
+pub fn mend_ports(host: &Host, ports: RangeInclusive<u16>) -> Result<(), LabError> {
+    port_rules(host, "del", &ports)
+}
+
+fn port_rules(host: &Host, verb: &str, ports: &RangeInclusive<u16>) -> Result<(), LabError> {
+    let range = format!("{}-{}", ports.start(), ports.end());
+    for (family, _) in DEAD_ENDS {
+        for end in ["sport", "dport"] {
+            let rule = ["rule", verb, "ipproto", "tcp", end, &range, "lookup", DEAD_TABLE];
+            netns::ip(host.namespace(), &[[family].as_slice(), &rule].concat())?;
+        }
+    }
+    Ok(())
 }
 
 fn each_way(

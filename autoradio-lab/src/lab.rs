@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::host::{Host, tail};
 use crate::names::{self, BRIDGE, HOSTS_MAX, Role};
-use crate::node::NodeSettings;
+use crate::node::{self, NodeSettings};
 use crate::persist::{self, Record};
 use crate::tls::Authority;
 use crate::topology::{self, Network};
@@ -117,6 +117,11 @@ impl Lab {
     /// All hosts, nodes first.
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         self.nodes.iter().map(Node::host).chain(self.clients.iter().map(Client::host))
+    }
+
+    /// Where a program of this workspace is, such as the daemon.
+    pub fn program(&self, name: &str) -> Result<String, LabError> {
+        node::program(&self.record.binaries, name)
     }
 
     /// Starts the daemon on every node, `node1` first because the others join it, and waits until

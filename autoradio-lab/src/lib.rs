@@ -32,6 +32,7 @@ pub mod tls;
 pub mod cluster;
 pub mod error;
 pub mod failover;
+pub mod history;
 pub mod interrupt;
 pub mod lab;
 pub mod persist;

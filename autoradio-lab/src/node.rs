@@ -261,13 +261,18 @@ impl Node {
     }
 
     fn program(&self, name: &str) -> Result<String, LabError> {
-        let path: &Path = &self.settings.binaries.join(name);
-        if !path.is_file() {
-            let remedy = "`cargo build` makes it";
-            return Err(LabError::Missing { path: path.to_owned(), remedy });
-        }
-        Ok(path.to_string_lossy().into_owned())
+        program(&self.settings.binaries, name)
     }
+}
+
+/// Where a program of this workspace is, as a command takes it.
+pub(crate) fn program(binaries: &Path, name: &str) -> Result<String, LabError> {
+    let path = binaries.join(name);
+    if !path.is_file() {
+        let remedy = "`cargo build` makes it";
+        return Err(LabError::Missing { path, remedy });
+    }
+    Ok(path.to_string_lossy().into_owned())
 }
 
 /// What `radioctl list-mounts` says of a mount, as far as the lab reads it.

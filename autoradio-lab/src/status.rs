@@ -9,6 +9,12 @@ pub struct Status {
     pub node: String,
     /// Whether it serves.
     pub ready: bool,
+    /// How it stands towards its masterships: `sure`, `stepped-down`, `alone`, …
+    #[serde(default)]
+    pub standing: String,
+    /// Whether it takes nothing new.
+    #[serde(default)]
+    pub draining: bool,
     /// The kernel program.
     #[serde(default)]
     pub xdp: Xdp,
@@ -77,6 +83,11 @@ impl CreatedMount {
 }
 
 impl Status {
+    /// The mount's epoch.
+    pub fn epoch(&self, path: &str) -> Option<i64> {
+        self.mounts.iter().find(|mount| mount.path == path)?.epoch
+    }
+
     /// The mount's master, by name.
     pub fn master(&self, path: &str) -> Option<&str> {
         self.mounts.iter().find(|mount| mount.path == path)?.master.as_deref()
