@@ -1,5 +1,8 @@
 //! Clusters of real nodes, and what must hold when parts of them are lost.
-#![expect(clippy::unwrap_used, reason = "a lab's errors say what and where; the line is the test's")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a lab's errors say what and where; the line is the test's"
+)]
 
 mod certificates;
 mod cut_off;
