@@ -139,11 +139,6 @@ impl Lab {
         self.wait_whole(limit)
     }
 
-    /// The node of this name.
-    pub fn node_named(&self, name: &str) -> Option<&Node> {
-        self.nodes.iter().find(|node| node.host().name() == name)
-    }
-
     /// The lab's certificate authority; `None` in a lab without certificates.
     pub fn authority(&self) -> Result<Option<Authority>, LabError> {
         let folder = persist::folder(self.name());

@@ -13,3 +13,4 @@ mod names;
 mod quorum;
 mod rig;
 mod titles;
+mod voters;
