@@ -6,11 +6,25 @@
 pub const NODES_MAX: usize = 1_000;
 /// Mounts in one cluster.
 pub const MOUNTS_MAX: usize = 10_000;
+/// Members of the managed etcd that vote. More would only make every change slower; further nodes are clients.
+pub const ETCD_VOTERS_MAX: usize = 5;
 
 /// Longest mount path, in bytes after percent-decoding, its leading slash included.
 pub const MOUNT_PATH_BYTES_MAX: usize = 255;
 /// Longest value of one record in etcd, in bytes of JSON.
 pub const RECORD_BYTES_MAX: usize = 64 * 1024;
+
+/// Mounts, and sources, that one report of a node's load names; of more, those with the most listeners and the oldest sources.
+pub const LOAD_MOUNTS_MAX: usize = 512;
+/// Bytes of JSON that the mounts, and that the sources of such a report may take, so that both fit one record.
+pub const LOAD_SECTION_BYTES_MAX: usize = RECORD_BYTES_MAX / 2 - 1_024;
+/// Longest media type of a source that is reported, in bytes; the rest is cut.
+pub const LOAD_CONTENT_TYPE_BYTES_MAX: usize = 64;
+
+/// Largest answer of an Icecast about its listeners, in bytes: 10 000 mounts take about 10 MB.
+pub const ICECAST_STATS_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Longest time for all that an Icecast is asked about its listeners in one go, in milliseconds.
+pub const ICECAST_STATS_MS_MAX: u64 = 3_000;
 
 /// Longest wire name the kernel answers, in bytes, its root label included. Longer names go to userspace.
 pub const NAME_BYTES_MAX: usize = 63;

@@ -13,6 +13,11 @@ pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Milliseconds on the boot-time clock, which never goes back.
+pub fn boot_ms() -> u64 {
+    boot_ns() / 1_000_000
+}
+
 /// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.
 ///
 /// # Panics

@@ -3,6 +3,7 @@
 //! The only module that knows all rooms. Never here: logic of any of them.
 
 mod follow;
+mod load;
 mod node;
 mod node_id;
 mod ports;
@@ -10,6 +11,7 @@ mod status;
 
 use std::fs;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,13 +27,14 @@ use tracing::{info, warn};
 
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
-    ClusterError, ClusterSettings, LoadRecord, ManagedEtcd, NodeRecord, SCHEMA_VERSION,
+    ClusterError, ClusterSettings, EtcdAccess, IcecastSecrets, LoadRecord, ManagedEtcd, NodeRecord,
+    SCHEMA_VERSION, StartedEtcd,
 };
-use crate::config::Config;
+use crate::config::{Config, EtcdChoice};
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
-use crate::icecast::{IcecastError, IcecastSettings};
+use crate::icecast::{IcecastDoor, IcecastError, IcecastSettings};
 use crate::placement::rendezvous;
 use node::Node;
 use ports::Ports;
@@ -86,13 +89,15 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
     let ports = Ports::bind(&config).await?;
     let kernel = start_kernel(&config)?;
-    let etcd = managed_etcd(&config);
-    let Some(etcd) = stop.run_until_cancelled(etcd.start(ETCD_START_MAX)).await else {
+    let Some(etcd) = stop.run_until_cancelled(start_etcd(&config)).await else {
         return Ok(());
     };
-    let etcd = etcd?;
-    let served = serve(config, kernel, ports, metrics, Signals { stop, at_once }).await;
-    etcd.stop().await;
+    let (etcd, access) = etcd?;
+    let signals = Signals { stop, at_once };
+    let served = serve(config, kernel, ports, metrics, access, signals).await;
+    if let Some(etcd) = etcd {
+        etcd.stop().await;
+    }
     info!("stopped");
     served
 }
@@ -103,9 +108,10 @@ async fn serve(
     kernel: SharedKernel,
     ports: Ports,
     metrics: PrometheusHandle,
+    etcd: EtcdAccess,
     signals: Signals,
 ) -> Result<(), DaemonError> {
-    let node = Node::start(config, kernel).await?;
+    let node = Node::start(config, kernel, etcd).await?;
     let sources = Sources { status: Box::new(node.status_source().function()), metrics };
     node.serve(ports, sources);
     signals.stop.cancelled().await;
@@ -194,14 +200,29 @@ fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
     }
 }
 
-fn managed_etcd(config: &Config) -> ManagedEtcd {
-    ManagedEtcd {
+/// Starts this node's etcd, unless one runs elsewhere, and says how etcd is reached.
+async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess), ClusterError> {
+    let tls = config.etcd_tls.clone();
+    let (join, insecure) = match config.etcd.clone() {
+        EtcdChoice::Managed { join, insecure } => (join, insecure),
+        EtcdChoice::External { endpoints } => {
+            return Ok((None, EtcdAccess { endpoints, tls, find_members: None }));
+        }
+    };
+    let managed = ManagedEtcd {
         name: config.name.clone(),
         state_dir: config.state_dir.clone(),
+        peer_address: config.peer_address,
         client_port: config.etcd_client_port,
         peer_port: config.etcd_peer_port,
         program: "etcd".into(),
-    }
+        join,
+        tls,
+        insecure,
+    };
+    let started = managed.start(ETCD_START_MAX).await?;
+    let access = started.access().clone();
+    Ok((Some(started), access))
 }
 
 fn icecast_settings(config: &Config) -> IcecastSettings {
@@ -214,13 +235,20 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
     )
 }
 
+/// How this node's own Icecast is asked for its listeners.
+fn icecast_door(config: &Config, secrets: &IcecastSecrets) -> IcecastDoor {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.icecast_port));
+    IcecastDoor::new(address, secrets)
+}
+
 fn cluster_settings(
     config: &Config,
+    etcd: EtcdAccess,
     own: &NodeRecord,
     load: watch::Receiver<Arc<LoadRecord>>,
 ) -> ClusterSettings {
     ClusterSettings {
-        endpoints: vec![managed_etcd(config).endpoint()],
+        etcd,
         node: own.clone(),
         lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
         timeout: ETCD_ANSWER_MAX,

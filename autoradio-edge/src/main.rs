@@ -52,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> ExitCode {
-    let config = match Config::from_args(args, &HostFacts::read()) {
+    let config = match Config::from_args(args, &HostFacts::read(args)) {
         Ok(config) => config,
         Err(errors) => {
             for error in errors {

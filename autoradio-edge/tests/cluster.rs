@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use autoradio_edge::cluster::{ClusterError, Snapshot, Store};
+use autoradio_edge::cluster::{ClusterError, EtcdAccess, Snapshot, Store};
 use nix::sys::signal::Signal;
 use support::{Etcd, PATIENCE, fails, free_ports, in_time, json, mount, path, radioctl, signal};
 
@@ -247,7 +247,7 @@ async fn one_dead_endpoint_of_several_does_no_harm() {
     let etcd = Etcd::start().await;
     let [dead] = free_ports();
     let endpoints = vec![format!("http://127.0.0.1:{dead}"), etcd.managed.endpoint()];
-    let store = Store::connect(&endpoints, PATIENCE).await.unwrap();
+    let store = Store::connect(&EtcdAccess::plain(endpoints), PATIENCE).await.unwrap();
     for number in 0..20 {
         store.create_mount(&mount(&format!("/m{number}"))).await.unwrap();
     }

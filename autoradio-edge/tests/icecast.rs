@@ -4,12 +4,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::IcecastSecrets;
-use autoradio_edge::icecast::{Icecast, IcecastError, IcecastSettings, start};
+use autoradio_edge::icecast::{Icecast, IcecastDoor, IcecastError, IcecastSettings, start};
 use autoradio_edge::placement::{PlacedMount, Placement};
 use autoradio_edge::supervise::ChildState;
 use nix::sys::signal::Signal;
@@ -137,6 +137,51 @@ async fn the_configuration_is_not_for_everybodys_eyes() {
         start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
     let config = dir.path().join("icecast/icecast.xml");
     assert_eq!(config.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    cancel.cancel();
+    in_time("Icecast stops", PATIENCE, task).await.unwrap();
+}
+
+/// A listener of `/live.mp3` whose address is `from`; it stays while its connection does. A source takes a moment to play.
+async fn listen(from: [u8; 4], port: u16) -> tokio::net::TcpStream {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    until("Icecast plays", PATIENCE, async || {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
+        let mut stream = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await.ok()?;
+        stream.write_all(b"GET /live.mp3 HTTP/1.0\r\n\r\n").await.ok()?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.ok()?;
+        (&answer == b"HTTP/1.0 200").then_some(stream)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn icecasts_listeners_are_counted_without_the_relays_of_other_nodes() {
+    let dir = state_dir();
+    let [port] = free_ports();
+    let (_place, placements) = watch::channel(placement(&["/live.mp3"]));
+    let cancel = CancellationToken::new();
+    let (icecast, task) =
+        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
+    let mut answering = icecast.answers.clone();
+    in_time("Icecast answers", PATIENCE, answering.wait_for(|answers| *answers)).await.unwrap();
+    let door = IcecastDoor::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &secrets());
+    let relay = std::net::IpAddr::from([127, 0, 0, 2]);
+    let listeners = async || door.listeners(|address| *address == relay).await.unwrap();
+    assert_eq!(listeners().await, [], "nothing plays");
+    let mut source = on_air(port);
+    source.write_all(&vec![0; 40_000]).unwrap();
+    let _relay = listen([127, 0, 0, 2], port).await;
+    let _people = [listen([127, 0, 0, 3], port).await, listen([127, 0, 0, 4], port).await];
+    until("both people are counted, and the relay is not", PATIENCE, async || {
+        (listeners().await == [(path("/live.mp3"), 2)]).then_some(())
+    })
+    .await;
+    let wrong = IcecastSecrets { admin_password: "wrong".into(), ..secrets() };
+    let door = IcecastDoor::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &wrong);
+    let error = door.listeners(|_| false).await.expect_err("a wrong password");
+    assert!(error.to_string().contains("status 401"), "{error}");
     cancel.cancel();
     in_time("Icecast stops", PATIENCE, task).await.unwrap();
 }

@@ -7,8 +7,13 @@ use super::{MountPath, NodeName, Snapshot};
 
 /// Head start of each rank over the next: time for a claim to be made and to become known.
 const RANK_DELAY: Duration = Duration::from_millis(300);
+/// What a transaction of claims takes where etcd is slow: of thousands of orphans the last ones need more time than the
+/// head start of a rank, and should not be taken from whom everybody prefers meanwhile.
+const TRANSACTION_TIME: Duration = Duration::from_millis(20);
 /// Ranks above this one wait no longer than it: when ten nodes have not claimed, something other than order is wrong.
 const RANK_MAX: usize = 10;
+/// Time for a claim that was made to show in a snapshot, before it is made again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Claims in one transaction; etcd takes 128 operations by default.
 pub(super) const CLAIMS_PER_TRANSACTION: usize = 64;
 
@@ -28,8 +33,8 @@ pub struct Candidate {
 pub struct Preference {
     /// The nodes that may become masters.
     pub candidates: fn(&Snapshot) -> Vec<Candidate>,
-    /// How many candidates should rather be master of a mount than the one that is named.
-    pub rank: fn(&[Candidate], &Candidate, &MountPath) -> usize,
+    /// How many candidates should rather be master of a mount than the one that is named, counted to a maximum.
+    pub rank: fn(&[Candidate], &Candidate, &MountPath, usize) -> usize,
 }
 
 /// Mounts without a master, and when this node claims each.
@@ -56,7 +61,8 @@ impl Orphans {
         self.seen.retain(|path, _| orphaned(path));
         let candidates = (self.preference.candidates)(snapshot);
         let own = candidates.iter().find(|candidate| candidate.name == self.own);
-        let rank = |path: &MountPath| Some((self.preference.rank)(&candidates, own?, path));
+        let rank =
+            |path: &MountPath| Some((self.preference.rank)(&candidates, own?, path, RANK_MAX));
         if candidates != self.candidates {
             for (path, (_, ranked)) in &mut self.seen {
                 *ranked = rank(path);
@@ -70,24 +76,38 @@ impl Orphans {
         self.candidates = candidates;
     }
 
-    /// What to claim at `now`, and when the next claim after it is due.
+    /// What to claim at `now`, first what this node is preferred for, and when the next claim after it is due.
     pub(super) fn due(&self, now: Duration) -> (Vec<MountPath>, Option<Duration>) {
         let (mut due, mut next) = (Vec::new(), None);
+        let head_start = head_start(self.seen.len());
         for (path, (since, rank)) in &self.seen {
             let Some(rank) = rank else { continue };
-            let at = *since + delay(*rank);
+            // `RANK_MAX` at most.
+            let at = *since + head_start * *rank as u32;
             if at <= now {
-                due.push(path.clone());
+                due.push((*rank, path));
             } else if next.is_none_or(|next| at < next) {
                 next = Some(at);
             }
         }
-        (due, next)
+        due.sort_by_key(|(rank, _)| *rank);
+        (due.into_iter().map(|(_, path)| path.clone()).collect(), next)
+    }
+
+    /// These were claimed at `now`, by whomever: the next snapshots show it.
+    pub(super) fn asked(&mut self, paths: &[MountPath], now: Duration) {
+        for path in paths {
+            if let Some((since, _)) = self.seen.get_mut(path) {
+                *since = now + ASK_AGAIN;
+            }
+        }
     }
 }
 
-fn delay(rank: usize) -> Duration {
-    RANK_DELAY * rank.min(RANK_MAX) as u32
+/// Head start of each rank over the next while there are so many orphans.
+fn head_start(orphans: usize) -> Duration {
+    // At most ten thousand mounts.
+    RANK_DELAY + TRANSACTION_TIME * (orphans / CLAIMS_PER_TRANSACTION) as u32
 }
 
 /// The mounts whose master is `own`.
@@ -136,7 +156,9 @@ mod tests {
             let candidate = |name: &NodeName| Candidate { name: name.clone(), weight: 1, seed: 0 };
             able.map(candidate).collect()
         },
-        rank: |candidates, own, _| candidates.iter().filter(|it| it.name < own.name).count(),
+        rank: |candidates, own, _, max| {
+            candidates.iter().filter(|it| it.name < own.name).count().min(max)
+        },
     };
 
     fn name(name: &str) -> NodeName {
@@ -208,6 +230,32 @@ mod tests {
             }
             assert_eq!(due(&orphans, at_ms), (vec!["/m".to_owned()], None), "rank {rank}");
         }
+    }
+
+    #[test]
+    fn a_crowd_of_orphans_gives_the_preferred_node_more_time() {
+        let mounts: Vec<String> = (0..640).map(|n| format!("/m{n:03}")).collect();
+        let mounts: Vec<&str> = mounts.iter().map(String::as_str).collect();
+        let mut orphans = Orphans::new(name("b"), BY_NAME);
+        orphans.observe(&snapshot(&["a", "b"], &mounts, &[]), Duration::ZERO);
+        assert_eq!(due(&orphans, 499), (vec![], Some(Duration::from_millis(500))));
+        assert_eq!(due(&orphans, 500).0.len(), 640);
+        orphans.observe(&snapshot(&["a", "b"], &mounts[..60], &[]), Duration::from_millis(300));
+        assert_eq!(due(&orphans, 300).0.len(), 60, "few are left: the rest goes as usual");
+    }
+
+    #[test]
+    fn what_was_claimed_is_claimed_again_only_if_it_stays_without_a_master() {
+        let orphaned = snapshot(&["a", "b"], &["/m"], &[]);
+        let mut orphans = Orphans::new(name("a"), BY_NAME);
+        orphans.observe(&orphaned, Duration::ZERO);
+        orphans.asked(
+            &due(&orphans, 0).0.iter().map(|it| it.parse().unwrap()).collect::<Vec<_>>(),
+            Duration::ZERO,
+        );
+        orphans.observe(&orphaned, Duration::from_millis(50));
+        assert_eq!(due(&orphans, 50), (vec![], Some(ASK_AGAIN)));
+        assert_eq!(due(&orphans, 1_000).0, ["/m"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What can go wrong with the cluster's state, by what the operator does about it.
 
+use std::io;
 use std::net::IpAddr;
 
 use autoradio_common::limits::{MOUNTS_MAX, RECORD_BYTES_MAX};
@@ -16,6 +17,14 @@ pub enum ClusterError {
         /// What was given.
         endpoint: String,
         /// What is wrong with it.
+        reason: String,
+    },
+    /// A certificate or key that cannot be read.
+    #[error("certificate file {path}: {reason}; --etcd-ca, --etcd-cert, --etcd-key name the files")]
+    Certificate {
+        /// The file.
+        path: String,
+        /// What the system said.
         reason: String,
     },
     /// No answer.
@@ -39,6 +48,9 @@ pub enum ClusterError {
     /// The revision asked for is gone; only a new listing helps.
     #[error("etcd has compacted the history this node wanted")]
     Compacted,
+    /// etcd's newest revision is older than what was read from it: it was restored from a backup.
+    #[error("etcd has gone back behind what this node knows: it was restored from a backup")]
+    Restored,
     /// This node's lease ended; its record and claims are gone.
     #[error("etcd has ended this node's lease")]
     LeaseLost,
@@ -49,8 +61,8 @@ pub enum ClusterError {
     NameTaken {
         /// The name.
         name: NodeName,
-        /// Where the other node is.
-        address: IpAddr,
+        /// Where the other node is: its address, or the URL of its etcd.
+        address: String,
     },
     /// A mount to be created is there.
     #[error("mount {path} exists already; change it with edit-mount")]
@@ -103,9 +115,11 @@ pub enum ClusterError {
     },
     /// Another process has a port that the managed etcd needs.
     #[error(
-        "etcd cannot start: port {port} on 127.0.0.1 is taken ({reason}); stop what holds it (a packaged etcd service?) or choose another port"
+        "etcd cannot start: port {port} on {address} is taken ({reason}); stop what holds it (a packaged etcd service?) or choose another port"
     )]
     PortTaken {
+        /// The address.
+        address: IpAddr,
         /// The port.
         port: u16,
         /// What the system said.
@@ -120,6 +134,58 @@ pub enum ClusterError {
         deadline_ms: u128,
         /// Newest line of its log.
         last_line: String,
+    },
+    /// No host of `--join` leads to a cluster.
+    #[error(
+        "no etcd cluster to join at {hosts}: {reason}; check that one of these nodes runs and can be reached"
+    )]
+    NoCluster {
+        /// The hosts that were asked.
+        hosts: String,
+        /// What the last try ended with.
+        reason: String,
+    },
+    /// The cluster does not take this node's etcd.
+    #[error(
+        "etcd cannot join the cluster within {deadline_s} s: {reason}; a join needs a quorum of the cluster's members"
+    )]
+    NotJoined {
+        /// How long it had, in seconds.
+        deadline_s: u64,
+        /// What the last try ended with.
+        reason: String,
+    },
+    /// Others have removed this node's etcd from the cluster.
+    #[error(
+        "this node's etcd was removed from its cluster: give --join HOST to join again; its old data, in {data_dir}, is kept aside then"
+    )]
+    Removed {
+        /// Where its data is.
+        data_dir: String,
+    },
+    /// Files for etcd cannot be prepared.
+    #[error("{path}: {source}; etcd needs it")]
+    Files {
+        /// The path.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A node that is to be removed is not there.
+    #[error(
+        "there is no node {name}: neither as a member of etcd nor in any record; see radioctl cluster members"
+    )]
+    NodeUnknown {
+        /// The name.
+        name: NodeName,
+    },
+    /// A member that must not be removed.
+    #[error("member {name} stays: {reason}")]
+    MemberNeeded {
+        /// The name.
+        name: NodeName,
+        /// Why, and what to do.
+        reason: String,
     },
     /// The etcd process cannot be run.
     #[error(transparent)]

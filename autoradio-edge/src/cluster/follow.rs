@@ -67,7 +67,7 @@ impl Follower {
                 () = cancel.cancelled() => return,
             };
             let Err(error) = ended;
-            self.relist |= matches!(error, ClusterError::Compacted);
+            self.relist |= matches!(error, ClusterError::Compacted | ClusterError::Restored);
             // What was folded but not yet due is published now: it is the last that is known for some time.
             self.publish();
             if health.send_replace_watching(false) {

@@ -13,8 +13,8 @@ use super::neighbours::Neighbours;
 use super::outage::Outage;
 use super::standing::LeaseClock;
 use super::{
-    ClusterError, IcecastSecrets, LoadRecord, NodeRecord, Preference, Snapshot, Standing,
-    StandingReader, Store,
+    ClusterError, EtcdAccess, IcecastSecrets, LoadRecord, NodeRecord, Preference, Snapshot,
+    Standing, StandingReader, Store,
 };
 use crate::clock;
 use crate::peer::{OwnState, PeerState};
@@ -22,8 +22,8 @@ use crate::peer::{OwnState, PeerState};
 /// What it takes to join.
 #[derive(Clone, Debug)]
 pub struct ClusterSettings {
-    /// URLs of etcd members, `http://host:port`.
-    pub endpoints: Vec<String>,
+    /// How etcd is reached.
+    pub etcd: EtcdAccess,
     /// What this node says about itself.
     pub node: NodeRecord,
     /// Time to live of this node's lease; whole seconds count, etcd makes it at least two.
@@ -80,11 +80,11 @@ pub async fn join(
     settings: ClusterSettings,
     cancel: CancellationToken,
 ) -> Result<(ClusterHandle, JoinHandle<()>), ClusterError> {
-    let store = Store::connect(&settings.endpoints, settings.timeout).await?;
+    let store = Store::connect(&settings.etcd, settings.timeout).await?;
     let secrets = store.icecast_secrets().await?;
     // Questions about the lease must fail early enough to be asked again before it ends.
     let lease_timeout = settings.timeout.min(settings.lease_ttl / 3);
-    let lease_store = Store::connect(&settings.endpoints, lease_timeout).await?;
+    let lease_store = store.with_timeout(lease_timeout);
     let follower = Follower::start(store).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
     let (drain_wish, wished) = watch::channel(false);
@@ -100,6 +100,7 @@ pub async fn join(
         own: own.name.clone(),
         snapshots: snapshots.clone(),
         store: lease_store.clone(),
+        password: secrets.relay_password.clone(),
     };
     let member = Member {
         store: lease_store,

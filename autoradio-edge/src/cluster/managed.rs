@@ -1,19 +1,34 @@
-//! Managed etcd: the daemon's own single-member cluster on loopback, run as a supervised child.
+//! Managed etcd: the daemon's own member of the cluster, run as a supervised child.
+//!
+//! Alone it is a cluster of one. `--join` makes it a member of an existing one: first without a vote, with one as soon as
+//! it has caught up; where five vote already, the node runs no etcd and is a client. It listens beyond loopback only
+//! with certificates, or where the operator says that none are needed.
 
-use std::net::Ipv4Addr;
+mod etcd;
+mod flags;
+mod host;
+
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{ClusterError, NodeName, Store};
-use crate::clock;
-use crate::supervise::{self, Child, ChildSpec};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-/// etcd's database may grow to this, in bytes, before it refuses writes. Our records take a few megabytes.
-const QUOTA_BYTES: u64 = 512 * 1024 * 1024;
+use super::etcd::OwnStatus;
+use super::{ClusterError, EtcdAccess, NodeName, Store, TlsFiles};
+use crate::clock;
+use crate::supervise::{self, Child, ChildSpec, ChildState};
+use etcd::Joining;
+use flags::Bootstrap;
+
 /// Time for one question while etcd starts.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
 /// Pause between two such questions.
 const PROBE_PAUSE: Duration = Duration::from_millis(50);
+/// etcd's words when others have removed it from the cluster.
+const REMOVED: &str = "the member has been permanently removed from the cluster";
 
 /// An etcd to be run by this daemon.
 #[derive(Clone, Debug)]
@@ -22,92 +37,222 @@ pub struct ManagedEtcd {
     pub name: NodeName,
     /// The daemon's state directory; the data goes to `etcd/` in it.
     pub state_dir: PathBuf,
-    /// Port for clients, on 127.0.0.1.
+    /// Where peers reach this node.
+    pub peer_address: IpAddr,
+    /// Port for clients.
     pub client_port: u16,
-    /// Port for peers, on 127.0.0.1.
+    /// Port for peers.
     pub peer_port: u16,
     /// The program, `etcd` by default.
     pub program: PathBuf,
+    /// Nodes of the cluster to join, `host:port` of their etcd's client side; none for a cluster of its own.
+    pub join: Vec<String>,
+    /// Certificates, for which etcd listens on the peer address too.
+    pub tls: Option<TlsFiles>,
+    /// Whether etcd listens on the peer address although there are no certificates.
+    pub insecure: bool,
+}
+
+/// What this node's etcd was before it was started.
+enum Past {
+    /// Nothing.
+    None,
+    /// A member, whose data is here.
+    Member,
+    /// A member without data, added to these others just now.
+    JustAdded(Vec<String>),
+}
+
+/// The etcd of this node, or, where enough others vote, none.
+#[derive(Debug)]
+pub struct StartedEtcd {
+    child: Option<Child>,
+    access: EtcdAccess,
+    stop: CancellationToken,
+    promotion: Option<JoinHandle<()>>,
+}
+
+impl StartedEtcd {
+    /// How the cluster is reached from here.
+    pub fn access(&self) -> &EtcdAccess {
+        &self.access
+    }
+
+    /// The process id of this node's etcd, if one runs.
+    pub fn pid(&self) -> Option<i32> {
+        self.child.as_ref().and_then(Child::pid)
+    }
+
+    /// Stops etcd. Returns when the process is gone.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Some(promotion) = self.promotion {
+            // It ends at the token; had it panicked, nothing would be left to wait for.
+            let _ = promotion.await;
+        }
+        if let Some(child) = self.child {
+            child.stop().await;
+        }
+    }
 }
 
 impl ManagedEtcd {
-    /// URL for this etcd's clients.
+    /// URL for this etcd's clients on this host.
     pub fn endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        format!("{}://127.0.0.1:{}", self.scheme(), self.client_port)
     }
 
-    /// Starts etcd and returns when it answers, within `deadline`. It is restarted until the child is stopped.
-    pub async fn start(&self, deadline: Duration) -> Result<Child, ClusterError> {
-        let spec = self.spec();
-        // An etcd of a killed daemon holds the ports; it has to go before they are judged.
-        supervise::end_stale(&spec).await?;
-        for port in [self.client_port, self.peer_port] {
-            port_is_free(port)?;
+    /// Starts etcd, joining a cluster if it is to, and returns when it can be worked with. It is restarted until it is
+    /// stopped.
+    ///
+    /// A process that does not stay up is given up after `deadline`. One that stays up but lacks a quorum (all nodes
+    /// were switched on at one time, and the others are slower) is waited for.
+    pub async fn start(&self, deadline: Duration) -> Result<StartedEtcd, ClusterError> {
+        if self.insecure {
+            warn!(
+                "--insecure-etcd: whoever reaches this node's etcd can change everything; use certificates"
+            );
         }
-        let child = supervise::start(spec).await?;
-        let until = clock::now() + deadline;
-        while Store::connect(&[self.endpoint()], PROBE_TIMEOUT).await.is_err() {
-            if clock::now() >= until {
-                let last_line = child.last_line();
+        let tls = self.tls.as_ref().map(|files| self.install_certificates(files)).transpose()?;
+        let founding = self.spec(&Bootstrap::found(), tls.as_ref());
+        // An etcd of a killed daemon holds the ports; it has to go before they are judged.
+        supervise::end_stale(&founding).await?;
+        if self.has_data() {
+            let child = self.start_child(founding.clone()).await?;
+            match self.settle(child, deadline, Past::Member).await {
+                Err(ClusterError::Removed { .. }) if !self.join.is_empty() => {
+                    self.put_data_aside()?;
+                }
+                started => return started,
+            }
+        }
+        if self.join.is_empty() {
+            let child = self.start_child(founding).await?;
+            return self.settle(child, deadline, Past::None).await;
+        }
+        match self.join_cluster().await? {
+            Joining::Client(endpoints) => {
+                info!(?endpoints, "enough members vote: this node is a client of the cluster");
+                Ok(self.started(None, endpoints))
+            }
+            Joining::Member(bootstrap, others) => {
+                let child = self.start_child(self.spec(&bootstrap, tls.as_ref())).await?;
+                self.settle(child, deadline, Past::JustAdded(others)).await
+            }
+        }
+    }
+
+    async fn start_child(&self, spec: ChildSpec) -> Result<Child, ClusterError> {
+        for (address, port) in self.sockets() {
+            port_is_free(address, port)?;
+        }
+        Ok(supervise::start(spec).await?)
+    }
+
+    /// Waits until etcd can be worked with, and does what is left to do with it as a member.
+    async fn settle(
+        &self,
+        child: Child,
+        deadline: Duration,
+        past: Past,
+    ) -> Result<StartedEtcd, ClusterError> {
+        // One that begins a cluster of its own has nobody to wait for.
+        let patient = !matches!(past, Past::None);
+        let (store, own) = match self.answering(&child, deadline, patient).await {
+            Ok(answering) => answering,
+            Err(error) => {
                 child.stop().await;
-                return Err(ClusterError::NotHealthy {
-                    deadline_ms: deadline.as_millis(),
-                    last_line,
+                return Err(error);
+            }
+        };
+        let others = match past {
+            Past::JustAdded(others) => others,
+            Past::None | Past::Member => self.others(&store).await,
+        };
+        let mut started = self.started(Some(child), others);
+        let promotion = self.clone().take_part(own, started.access.clone());
+        let stop = started.stop.clone();
+        started.promotion = Some(tokio::spawn(async move {
+            stop.run_until_cancelled(promotion).await;
+        }));
+        Ok(started)
+    }
+
+    /// Asks until the etcd of this host answers: it has found its peers, whether or not it votes among them.
+    async fn answering(
+        &self,
+        child: &Child,
+        deadline: Duration,
+        patient: bool,
+    ) -> Result<(Store, OwnStatus), ClusterError> {
+        let local = EtcdAccess { find_members: None, ..self.access(Vec::new()) };
+        let store = Store::unasked(&local, PROBE_TIMEOUT).await?;
+        let state = child.state();
+        let until = clock::now() + deadline;
+        let mut told = false;
+        loop {
+            let status = store.status_of(&local.endpoints).await;
+            if let Some(own) = status.filter(|status| status.leader != 0) {
+                return Ok((store, own));
+            }
+            if child.has_said(REMOVED) {
+                return Err(ClusterError::Removed {
+                    data_dir: self.data_dir().display().to_string(),
                 });
+            }
+            let runs = matches!(*state.borrow(), ChildState::Running { .. });
+            if clock::now() >= until {
+                if !(patient && runs) {
+                    let (deadline_ms, last_line) = (deadline.as_millis(), child.last_line());
+                    return Err(ClusterError::NotHealthy { deadline_ms, last_line });
+                }
+                if !told {
+                    warn!("etcd runs but has no quorum yet: waiting for the other members");
+                    told = true;
+                }
             }
             tokio::time::sleep(PROBE_PAUSE).await;
         }
-        Ok(child)
     }
 
-    fn spec(&self) -> ChildSpec {
-        let data_dir = self.state_dir.join("etcd");
-        let data_flag = format!("--data-dir={}", data_dir.display());
-        ChildSpec {
-            name: "etcd",
-            program: self.program.clone(),
-            args: self.flags().into_iter().chain([data_flag]).map(Into::into).collect(),
-            env: extra_env(),
-            run_as: Some("etcd"),
-            dirs: vec![data_dir],
-            pid_file: self.state_dir.join("run/etcd.pid"),
-            stop_grace: Duration::from_secs(5),
-            remedy: "install it (Debian: apt install etcd-server), or use one that runs elsewhere with --etcd URL",
+    fn started(&self, child: Option<Child>, others: Vec<String>) -> StartedEtcd {
+        let mut access = self.access(others);
+        if child.is_none() {
+            access.endpoints.remove(0);
         }
+        StartedEtcd { child, access, stop: CancellationToken::new(), promotion: None }
     }
 
-    fn flags(&self) -> Vec<String> {
-        let client = self.endpoint();
-        let peer = format!("http://127.0.0.1:{}", self.peer_port);
+    fn access(&self, others: Vec<String>) -> EtcdAccess {
+        let endpoints = std::iter::once(self.endpoint()).chain(others).collect();
+        let find_members = Some(self.name.to_string());
+        EtcdAccess { endpoints, tls: self.tls.clone(), find_members }
+    }
+
+    fn is_exposed(&self) -> bool {
+        self.tls.is_some() || self.insecure
+    }
+
+    /// Every address and port that etcd listens on.
+    fn sockets(&self) -> Vec<(IpAddr, u16)> {
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if !self.is_exposed() || self.peer_address == loopback {
+            return vec![(loopback, self.client_port), (loopback, self.peer_port)];
+        }
         vec![
-            format!("--name={}", self.name),
-            format!("--listen-client-urls={client}"),
-            format!("--advertise-client-urls={client}"),
-            format!("--listen-peer-urls={peer}"),
-            format!("--initial-advertise-peer-urls={peer}"),
-            format!("--initial-cluster={}={peer}", self.name),
-            "--initial-cluster-token=autoradio".to_owned(),
-            "--initial-cluster-state=new".to_owned(),
-            // Nobody needs our history for longer than a resumed watch does.
-            "--auto-compaction-mode=periodic".to_owned(),
-            "--auto-compaction-retention=1h".to_owned(),
-            format!("--quota-backend-bytes={QUOTA_BYTES}"),
-            "--logger=zap".to_owned(),
-            "--log-outputs=stderr".to_owned(),
+            (loopback, self.client_port),
+            (self.peer_address, self.client_port),
+            (self.peer_address, self.peer_port),
         ]
     }
 }
 
-/// etcd 3.4 wants to be told that an arm64 machine is meant to run it.
-fn extra_env() -> Vec<(String, String)> {
-    let arm64 = cfg!(target_arch = "aarch64");
-    let variable = ("ETCD_UNSUPPORTED_ARCH".to_owned(), "arm64".to_owned());
-    arm64.then_some(variable).into_iter().collect()
-}
-
-fn port_is_free(port: u16) -> Result<(), ClusterError> {
-    supervise::port_is_free(Ipv4Addr::LOCALHOST.into(), port)
-        .map_err(|error| ClusterError::PortTaken { port, reason: error.to_string() })
+fn port_is_free(address: IpAddr, port: u16) -> Result<(), ClusterError> {
+    supervise::port_is_free(address, port).map_err(|error| ClusterError::PortTaken {
+        address,
+        port,
+        reason: error.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -117,28 +262,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_managed_etcd_listens_on_loopback_only() {
-        let etcd = ManagedEtcd {
-            name: "fra1".parse().unwrap(),
-            state_dir: "/var/lib/autoradio".into(),
-            client_port: 2379,
-            peer_port: 2380,
-            program: "etcd".into(),
-        };
-        let spec = etcd.spec();
-        let flags: Vec<_> = spec.args.iter().filter_map(|flag| flag.to_str()).collect();
-        let urls = flags.iter().filter(|flag| flag.contains("http"));
-        assert!(urls.clone().all(|flag| flag.contains("http://127.0.0.1:23")), "{flags:?}");
-        assert_eq!(urls.count(), 5);
-        assert!(flags.contains(&"--data-dir=/var/lib/autoradio/etcd"));
-        assert!(flags.contains(&"--initial-cluster=fra1=http://127.0.0.1:2380"));
-    }
-
-    #[test]
     fn a_taken_port_is_named() {
-        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let taken = TcpListener::bind((loopback, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = port_is_free(port).expect_err("taken").to_string();
-        assert!(error.contains(&format!("port {port}")), "{error}");
+        let error = port_is_free(loopback, port).expect_err("taken").to_string();
+        assert!(error.contains(&format!("port {port} on 127.0.0.1")), "{error}");
     }
 }

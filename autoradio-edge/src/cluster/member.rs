@@ -125,7 +125,7 @@ impl Member {
             let holder = found.as_ref().and_then(|value| json::<NodeRecord>(&value.bytes).ok());
             if let Some(other) = holder.filter(|holder| !is_same_node(holder, &self.record)) {
                 let (name, address) = (other.name, other.peer_address);
-                return Err(ClusterError::NameTaken { name, address });
+                return Err(ClusterError::NameTaken { name, address: address.to_string() });
             }
             let sent_ns = clock::boot_ns();
             let (lease, ttl) = self.store.grant(ttl_s).await?;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use autoradio_common::limits::MOUNT_PATH_BYTES_MAX;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -19,11 +20,11 @@ const PLAYLIST_SUFFIXES: [&str; 3] = [".m3u", ".pls", ".xspf"];
 
 /// A mount's path, percent-decoded, with its leading slash: `/live.mp3`, `/evening/show.ogg`.
 ///
-/// Holds: 2 to 255 bytes of UTF-8, starts with `/`, does not end with one, no empty, `.` or `..` segment, no control
+/// Cheap to clone. Holds: 2 to 255 bytes of UTF-8, starts with `/`, does not end with one, no empty, `.` or `..` segment, no control
 /// character, not reserved (`/admin…`, `/_…`, playlists). `Display` gives the decoded form, [`Self::id`] the key form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct MountPath(String);
+pub struct MountPath(Arc<str>);
 
 /// Why a text is no mount path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -140,7 +141,7 @@ impl FromStr for MountPath {
         if admin || bare.starts_with('_') || playlist {
             return Err(MountPathError::Reserved { path: shown() });
         }
-        Ok(Self(path.to_owned()))
+        Ok(Self(path.into()))
     }
 }
 
@@ -154,7 +155,7 @@ impl TryFrom<String> for MountPath {
 
 impl From<MountPath> for String {
     fn from(path: MountPath) -> Self {
-        path.0
+        path.0.as_ref().to_owned()
     }
 }
 

@@ -26,6 +26,8 @@ pub(super) struct Neighbours {
     pub(super) own: NodeName,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) store: Store,
+    /// Password between daemons.
+    pub(super) password: String,
 }
 
 impl Neighbours {
@@ -47,7 +49,8 @@ impl Neighbours {
             seen.retain(|known| nodes.iter().any(|node| identity(node) == *known));
             let mut probes = JoinSet::new();
             for node in nodes {
-                probes.spawn(async move { (probe(&node).await, node) });
+                let password = self.password.clone();
+                probes.spawn(async move { (probe(&node, &password).await, node) });
             }
             for (probed, node) in probes.join_all().await {
                 match probed {
@@ -69,7 +72,9 @@ impl Neighbours {
     async fn end_if_gone(&self, node: &NodeRecord) -> Result<bool, ClusterError> {
         let Some(lease) = self.lease_of(node).await? else { return Ok(false) };
         tokio::time::sleep(CONFIRM_AFTER).await;
-        if probe(node).await != Probe::Refused || self.lease_of(node).await? != Some(lease) {
+        if probe(node, &self.password).await != Probe::Refused
+            || self.lease_of(node).await? != Some(lease)
+        {
             return Ok(false);
         }
         warn!(

@@ -1,5 +1,6 @@
 //! The cluster as it was at one revision of etcd: immutable, shared, and in force until a newer one comes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
@@ -9,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{LoadRecord, MountPath, MountRecord, NodeRecord, TitleRecord};
 
-/// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen.
+/// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct NodeName(String);
+pub struct NodeName(Arc<str>);
 
 /// A text that is no node name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +42,7 @@ impl FromStr for NodeName {
             && !name.starts_with('-')
             && !name.ends_with('-')
             && name != "source";
-        if valid { Ok(Self(name.to_owned())) } else { Err(NodeNameError { name: name.to_owned() }) }
+        if valid { Ok(Self(name.into())) } else { Err(NodeNameError { name: name.to_owned() }) }
     }
 }
 
@@ -55,7 +56,7 @@ impl TryFrom<String> for NodeName {
 
 impl From<NodeName> for String {
     fn from(name: NodeName) -> Self {
-        name.0
+        name.0.as_ref().to_owned()
     }
 }
 
@@ -96,13 +97,14 @@ pub struct Snapshot {
 impl Snapshot {
     /// This snapshot, or, if it names no node at all, one that names the node which reads it.
     ///
-    /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody.
-    #[must_use]
-    pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Self {
-        let mut snapshot = self.clone();
-        if snapshot.nodes.is_empty() {
-            snapshot.nodes.insert(own.name.clone(), own.clone());
+    /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody. Where others are
+    /// known, a node that etcd has forgotten names them and not itself: they are whom everybody else names.
+    pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Cow<'_, Self> {
+        if !self.nodes.is_empty() {
+            return Cow::Borrowed(self);
         }
-        snapshot
+        let mut snapshot = self.clone();
+        snapshot.nodes.insert(own.name.clone(), own.clone());
+        Cow::Owned(snapshot)
     }
 }

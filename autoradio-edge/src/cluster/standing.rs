@@ -208,7 +208,7 @@ impl LeaseClock {
 }
 
 /// Tells the standing of this node now, and when it changes.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct StandingReader {
     told: Told,
     seen: Standing,
@@ -219,6 +219,14 @@ pub struct StandingReader {
 enum Told {
     Directly(watch::Receiver<Standing>),
     ByLease(watch::Receiver<LeaseView>),
+}
+
+/// A clone has seen the standing of its own first moment.
+impl Clone for StandingReader {
+    fn clone(&self) -> Self {
+        let (told, close_once) = (self.told.clone(), self.close_once.clone());
+        Self { told, seen: self.now(), close_once }
+    }
 }
 
 impl StandingReader {
@@ -247,8 +255,8 @@ impl StandingReader {
         }
     }
 
-    /// Returns when the standing is another than at the last return (or when the reader was made); never, if it will
-    /// not change any more. Deadlines that pass count too.
+    /// Returns when the standing is another than at the last return (or when the reader was made or cloned); never, if
+    /// it will not change any more. Deadlines that pass count too.
     pub async fn changed(&mut self) {
         loop {
             let now = self.now();

@@ -81,6 +81,30 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_ETCD_PEER_PORT", value_name = "PORT", default_value = "2380")]
     pub etcd_peer_port: String,
 
+    /// Node of the cluster to join, by name or address, with :PORT if its etcd is not on --etcd-client-port; repeatable
+    #[arg(long, env = "AUTORADIO_JOIN", value_name = "HOST", value_delimiter = ',')]
+    pub join: Vec<String>,
+
+    /// URL of an etcd that runs elsewhere, repeatable; this node then runs none
+    #[arg(long, env = "AUTORADIO_ETCD", value_name = "URL", value_delimiter = ',')]
+    pub etcd: Vec<String>,
+
+    /// Speak with etcd, and let it be spoken to, across the network without certificates: whoever reaches it owns the radio
+    #[arg(long, env = "AUTORADIO_INSECURE_ETCD")]
+    pub insecure_etcd: bool,
+
+    /// Certificate of the authority behind all certificates of etcd [default: `/etc/autoradio/etcd_ca.pem`]
+    #[arg(long, env = "AUTORADIO_ETCD_CA", value_name = "FILE")]
+    pub etcd_ca: Option<String>,
+
+    /// This node's certificate for etcd, as client and server [default: `/etc/autoradio/etcd_client.pem`]
+    #[arg(long, env = "AUTORADIO_ETCD_CERT", value_name = "FILE")]
+    pub etcd_cert: Option<String>,
+
+    /// Key of that certificate [default: `/etc/autoradio/etcd_client.key`]
+    #[arg(long, env = "AUTORADIO_ETCD_KEY", value_name = "FILE")]
+    pub etcd_key: Option<String>,
+
     /// Seconds without a sign of life after which a node counts as dead, 2 to 60
     #[arg(
         long,

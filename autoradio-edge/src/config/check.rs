@@ -23,7 +23,7 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    fn invalid(&mut self, flag: &'static str, value: &str, reason: impl Display) {
+    pub(super) fn invalid(&mut self, flag: &'static str, value: &str, reason: impl Display) {
         let (value, reason) = (value.to_owned(), reason.to_string());
         self.errors.push(ConfigError::Invalid { flag, value, reason });
     }
@@ -193,13 +193,14 @@ impl Checker {
         })
     }
 
-    /// What the node may carry: the smaller of what was given and what the host has, less the reserve.
+    /// What the node may carry before it counts as full, and all that it can: what was given, or else what the host has,
+    /// without and with the reserve.
     pub(super) fn capacity(
         &mut self,
         args: &RunArgs,
         host: &HostFacts,
         interface: Option<&str>,
-    ) -> Capacity {
+    ) -> (Capacity, Capacity) {
         let full_at = self.within("--full-at", &args.full_at, 1, 100_u64);
         let listeners = match &args.max_clients {
             Some(text) => self.within("--max-clients", text, 1, u32::MAX),
@@ -209,11 +210,14 @@ impl Checker {
             Some(text) => self.within("--bwlimit", text, 1, BWLIMIT_MBITS_MAX),
             None => host.speed_mbits(interface),
         };
-        let share = |whole: u64| (whole * full_at / 100).max(1);
-        Capacity {
-            listeners: u32::try_from(share(listeners.into())).unwrap_or(u32::MAX),
-            bits_per_second: share(megabits * 1_000_000),
-        }
+        let share = |percent: u64| {
+            let part = |whole: u64| (whole * percent / 100).max(1);
+            Capacity {
+                listeners: u32::try_from(part(listeners.into())).unwrap_or(u32::MAX),
+                bits_per_second: part(megabits * 1_000_000),
+            }
+        };
+        (share(full_at), share(100))
     }
 
     pub(super) fn admin(&mut self, text: &str) -> SocketAddr {

@@ -1,9 +1,13 @@
 //! What this host is: its name, its addresses, its default route. The only file of `config` that looks at the system.
 
 use std::fs;
+use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
+
+use super::RunArgs;
 
 /// Descriptors that a daemon needs beside those of its clients.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -23,11 +27,35 @@ pub struct HostFacts {
     pub clients_max: u32,
     /// Speeds of interfaces that tell one, in Mbit/s.
     pub speeds_mbits: Vec<(String, u64)>,
+    /// Files that settings name, or that are looked for.
+    pub files: Vec<(PathBuf, FileFact)>,
+}
+
+/// What is known of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileFact {
+    /// It is not there.
+    Missing,
+    /// We can read it.
+    Readable,
+    /// It is there, and we cannot.
+    Unreadable(String),
+}
+
+impl FileFact {
+    /// Looks at a file.
+    pub fn of(path: &Path) -> Self {
+        match fs::read(path) {
+            Ok(_) => Self::Readable,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::Missing,
+            Err(error) => Self::Unreadable(error.to_string()),
+        }
+    }
 }
 
 impl HostFacts {
     /// Reads the facts. What cannot be read is left empty: it only serves as default.
-    pub fn read() -> Self {
+    pub fn read(args: &RunArgs) -> Self {
         let hostname = nix::unistd::gethostname().unwrap_or_default();
         let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
         let route_v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
@@ -43,7 +71,13 @@ impl HostFacts {
             domain_variable: std::env::var("DOMAIN").ok(),
             clients_max: clients_max(),
             speeds_mbits: speeds_mbits(),
+            files: args.etcd_files().map(|(path, _)| (path.clone(), FileFact::of(&path))).into(),
         }
+    }
+
+    pub(super) fn file(&self, path: &Path) -> FileFact {
+        let known = self.files.iter().find(|(known, _)| known == path);
+        known.map_or(FileFact::Missing, |(_, fact)| fact.clone())
     }
 
     /// Speed of the interface, a gigabit where the system does not tell it, in Mbit/s.

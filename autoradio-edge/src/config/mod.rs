@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod choose_etcd;
 mod host;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +12,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use args::RunArgs;
-pub use host::HostFacts;
+pub use choose_etcd::EtcdChoice;
+pub use host::{FileFact, HostFacts};
 
 use check::Checker;
 
-use crate::cluster::{Capacity, NodeName};
+use crate::cluster::{Capacity, NodeName, TlsFiles};
 use crate::dataplane::XdpChoice;
 use crate::dns::ZoneSettings;
 
@@ -95,6 +97,10 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Where state is kept.
     pub state_dir: PathBuf,
+    /// Where this node's etcd is.
+    pub etcd: EtcdChoice,
+    /// Certificates for etcd.
+    pub etcd_tls: Option<TlsFiles>,
     /// Port of etcd for clients.
     pub etcd_client_port: u16,
     /// Port of etcd for peers.
@@ -107,6 +113,8 @@ pub struct Config {
     pub clients_max: u32,
     /// What this node carries before it counts as full.
     pub capacity: Capacity,
+    /// What it can carry at most, its reserve included.
+    pub capacity_whole: Capacity,
     /// Longest wait for listeners to leave when the node stops.
     pub drain_timeout: Duration,
     /// Whether listeners are served by the front.
@@ -129,6 +137,9 @@ impl Config {
         let dns_listen = checker.dns_listen(args);
         let kernel_addresses =
             kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
+        let etcd_client_port = checker.port("--etcd-client-port", &args.etcd_client_port);
+        let etcd_tls = checker.etcd_tls(args, host);
+        let (capacity, capacity_whole) = checker.capacity(args, host, interface.as_deref());
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
@@ -142,12 +153,15 @@ impl Config {
             icecast_port: checker.port("--icecast-port", &args.icecast_port),
             admin_listen: checker.admin(&args.admin_listen),
             state_dir: checker.state_dir(&args.state_dir),
-            etcd_client_port: checker.port("--etcd-client-port", &args.etcd_client_port),
+            etcd: checker.etcd(args, etcd_tls.is_some(), etcd_client_port),
+            etcd_tls,
+            etcd_client_port,
             etcd_peer_port: checker.port("--etcd-peer-port", &args.etcd_peer_port),
             lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
             heartbeat: checker.seconds("--heartbeat", &args.heartbeat, 1, 60),
             clients_max: host.clients_max,
-            capacity: checker.capacity(args, host, interface.as_deref()),
+            capacity,
+            capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
             icecast_proxy: checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy),
             log_format: checker.log_format(&args.log_format),
@@ -157,6 +171,14 @@ impl Config {
         checker.ports_differ(&config);
         checker.kernel_answers(xdp, &config);
         if checker.errors.is_empty() { Ok(config) } else { Err(checker.errors) }
+    }
+
+    /// Files of etcd's certificates as an operator's command may name them, or where they are looked for; none if there
+    /// are none. The error is a sentence that names the file.
+    pub fn etcd_certificates(named: [Option<&String>; 3]) -> Result<Option<TlsFiles>, String> {
+        let files = choose_etcd::files(named);
+        choose_etcd::certificates(files.clone(), |path| FileFact::of(path))
+            .map_err(|(index, reason)| format!("{}: {reason}", files[index].0.display()))
     }
 
     /// The front's port in URLs: 80 if it is open, else the first.

@@ -23,6 +23,7 @@ fn host() -> HostFacts {
         domain_variable: None,
         clients_max: 1_000,
         speeds_mbits: vec![("eth0".into(), 100)],
+        files: Vec::new(),
     }
 }
 
@@ -168,6 +169,78 @@ fn mistakes_say_what_would_be_right() {
         ),
     ] {
         let errors = check(line, host).expect_err(why);
+        assert_eq!(errors.len(), 1, "{why}: {errors:?}");
+        assert!(errors[0].to_string().contains(want), "{why}: {}", errors[0]);
+    }
+}
+
+fn with_files(facts: [FileFact; 3]) -> HostFacts {
+    let names = ["etcd_ca.pem", "etcd_client.pem", "etcd_client.key"];
+    let paths = names.map(|name| format!("/etc/autoradio/{name}").into());
+    HostFacts { files: paths.into_iter().zip(facts).collect(), ..host() }
+}
+
+#[test]
+fn an_etcd_of_ones_own_is_the_default_and_certificates_are_found() {
+    use FileFact::Readable;
+    let alone = EtcdChoice::Managed { join: Vec::new(), insecure: false };
+    let config = check("--domain a.b", &host()).expect("valid");
+    assert_eq!((config.etcd, config.etcd_tls), (alone, None));
+
+    let line = "--domain a.b --join fra1.example.com,192.0.2.1:12379,2001:db8::1";
+    let config = check(line, &with_files([Readable, Readable, Readable])).expect("valid");
+    let join = ["fra1.example.com:2379", "192.0.2.1:12379", "[2001:db8::1]:2379"];
+    let want = EtcdChoice::Managed { join: join.map(str::to_owned).into(), insecure: false };
+    assert_eq!(config.etcd, want);
+    assert!(config.etcd_tls.expect("found").key.ends_with("etcd_client.key"));
+
+    let config = check("--domain a.b --join b --insecure-etcd", &host()).expect("valid");
+    let want = EtcdChoice::Managed { join: vec!["b:2379".into()], insecure: true };
+    assert_eq!(config.etcd, want);
+}
+
+#[test]
+fn an_etcd_that_runs_elsewhere_is_taken_as_it_is() {
+    use FileFact::Readable;
+    let files = with_files([Readable, Readable, Readable]);
+    for (why, line, host) in [
+        ("on this host", "--etcd http://127.0.0.1:2379,http://[::1]:2379", &host()),
+        ("at one's own risk", "--etcd http://192.0.2.1:2379 --insecure-etcd", &host()),
+        ("with certificates", "--etcd https://192.0.2.1:2379", &files),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), host).expect(why);
+        assert!(matches!(config.etcd, EtcdChoice::External { .. }), "{why}");
+    }
+}
+
+#[test]
+fn nothing_about_etcd_is_insecure_by_accident() {
+    use FileFact::{Missing, Readable, Unreadable};
+    let all = with_files([Readable, Readable, Readable]);
+    for (why, line, host, want) in [
+        ("joining in the clear", "--join b", &host(), "--insecure-etcd"),
+        ("elsewhere in the clear", "--etcd http://192.0.2.1:2379", &host(), "--insecure-etcd"),
+        ("TLS without certificates", "--etcd https://b:2379", &host(), "--etcd-ca"),
+        ("plain in spite of them", "--etcd http://127.0.0.1:2379", &all, "https:// only"),
+        ("both", "--insecure-etcd", &all, "leave one of the two out"),
+        ("both etcds", "--etcd http://[::1]:2 --join b --insecure-etcd", &host(), "one of the two"),
+        ("no URL", "--etcd here", &host(), "must be a URL"),
+        ("no host", "--insecure-etcd --join a:b:c", &host(), "must be a host"),
+        (
+            "one file is missing",
+            "--join b",
+            &with_files([Readable, Missing, Readable]),
+            "--etcd-cert \"/etc/autoradio/etcd_client.pem\": there is no such file",
+        ),
+        (
+            "one cannot be read",
+            "",
+            &with_files([Readable, Readable, Unreadable("denied".into())]),
+            "--etcd-key \"/etc/autoradio/etcd_client.key\": cannot be read: denied",
+        ),
+        ("a named one is missing", "--etcd-ca /x", &host(), "--etcd-ca \"/x\": there is no"),
+    ] {
+        let errors = check(&format!("--domain a.b {line}"), host).expect_err(why);
         assert_eq!(errors.len(), 1, "{why}: {errors:?}");
         assert!(errors[0].to_string().contains(want), "{why}: {}", errors[0]);
     }

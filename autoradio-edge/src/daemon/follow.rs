@@ -1,28 +1,33 @@
 //! Follows the cluster: snapshot → placement → zone → kernel and userspace.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::SharedKernel;
 use super::status::lock;
+use crate::clock;
 use crate::cluster::{NodeRecord, Snapshot};
-use crate::dns::{Responder, Zone, ZoneSettings, compile};
-use crate::placement::{Placement, place};
+use crate::dns::{Responder, Zone, ZoneSettings, compile, same_zone};
+use crate::placement::{Ledger, Placement, Placer};
 
-/// How often the kernel program's lease is pushed ahead: ten times before it ends.
-const RENEW_EVERY: Duration = Duration::from_secs(1);
+/// How often the kernel program's lease is pushed ahead, ten times before it ends, and how often weights move.
+const TICK: Duration = Duration::from_secs(1);
 
 /// What turns snapshots into what sinks act on.
 pub(super) struct Follower {
     pub(super) own: Arc<NodeRecord>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) placements: watch::Sender<Arc<Placement>>,
+    pub(super) placer: Placer,
+    pub(super) ledger: Arc<Mutex<Ledger>>,
     pub(super) zone_settings: ZoneSettings,
     pub(super) responder: Arc<Responder>,
     pub(super) kernel: SharedKernel,
+    /// The placement whose zone is in force; `None` before the first, and while the kernel lacks the newest.
+    pub(super) compiled: Option<Arc<Placement>>,
 }
 
 impl Follower {
@@ -30,39 +35,61 @@ impl Follower {
     ///
     /// The kernel's lease is renewed by the same loop that brings it new zones: if this one stops, the other must too.
     pub(super) async fn run(mut self) {
-        let mut renewals = tokio::time::interval(RENEW_EVERY);
+        let mut ticks = tokio::time::interval(TICK);
         loop {
             tokio::select! {
                 changed = self.snapshots.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let snapshot = self.snapshots.borrow_and_update().clone();
-                    self.act_on(&snapshot);
+                    self.act();
                 }
-                _ = renewals.tick() => self.renew_lease(),
+                _ = ticks.tick() => {
+                    self.act();
+                    self.renew_lease();
+                }
             }
         }
     }
 
-    /// Brings everything to where `snapshot` is.
-    pub(super) fn act_on(&self, snapshot: &Snapshot) {
-        let placement = Arc::new(place(&snapshot.or_alone(&self.own)));
-        let zone = Arc::new(compile(&placement, &self.zone_settings));
-        self.responder.publish(zone.clone());
-        self.publish_in_kernel(&zone);
-        let before = self.placements.send_replace(placement.clone());
-        let nodes = |placement: &Placement| placement.nodes.keys().cloned().collect::<Vec<_>>();
-        if nodes(&before) != nodes(&placement) {
-            info!(nodes = ?nodes(&placement), "the nodes in force have changed");
+    /// Brings everything to where the newest snapshot is.
+    pub(super) fn act(&mut self) {
+        let snapshot = self.snapshots.borrow_and_update().clone();
+        let failed_open = self.placer.is_failing_open();
+        let placement = Arc::new(place(&mut self.placer, &snapshot, &self.own, &self.ledger));
+        if self.placer.is_failing_open() != failed_open {
+            report_fail_open(!failed_open);
         }
+        self.publish_zone(&placement);
+        // Most ticks change nothing, and whoever follows placements need not hear of them.
+        self.placements.send_if_modified(|before| {
+            let changed = before.revision != placement.revision || **before != *placement;
+            let nodes = |placement: &Placement| placement.nodes.keys().cloned().collect::<Vec<_>>();
+            if nodes(before) != nodes(&placement) {
+                info!(nodes = ?nodes(&placement), "the nodes in force have changed");
+            }
+            *before = placement;
+            changed
+        });
     }
 
-    fn publish_in_kernel(&self, zone: &Zone) {
-        let Some(kernel) = &self.kernel else { return };
-        if let Err(error) = lock(kernel).publish(zone) {
+    /// A zone that says the same again is not worth a swap in the kernel.
+    fn publish_zone(&mut self, placement: &Arc<Placement>) {
+        if self.compiled.as_ref().is_some_and(|compiled| same_zone(compiled, placement)) {
+            return;
+        }
+        let zone = Arc::new(compile(placement, &self.zone_settings));
+        self.responder.publish(zone.clone());
+        self.compiled = self.publish_in_kernel(&zone).then(|| placement.clone());
+    }
+
+    fn publish_in_kernel(&self, zone: &Zone) -> bool {
+        let Some(kernel) = &self.kernel else { return true };
+        let published = lock(kernel).publish(zone);
+        if let Err(error) = &published {
             error!(%error, "the kernel program lacks the newest zone: userspace answers");
         }
+        published.is_ok()
     }
 
     fn renew_lease(&self) {
@@ -70,5 +97,98 @@ impl Follower {
         if let Err(error) = lock(kernel).renew_lease() {
             error!(%error, "the lease of the kernel program could not be renewed");
         }
+    }
+}
+
+/// Places a snapshot now, with what was assigned since the reports in it.
+pub(super) fn place(
+    placer: &mut Placer,
+    snapshot: &Snapshot,
+    own: &Arc<NodeRecord>,
+    ledger: &Mutex<Ledger>,
+) -> Placement {
+    let now_ms = clock::boot_ms();
+    let ledger = {
+        let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        ledger.note_reports(&snapshot.loads, now_ms);
+        // A copy, so that no listener waits while a large cluster is placed.
+        ledger.clone()
+    };
+    placer.place(&snapshot.or_alone(own), now_ms, &ledger)
+}
+
+fn report_fail_open(failing_open: bool) {
+    metrics::gauge!("autoradio_placement_fail_open").set(f64::from(u8::from(failing_open)));
+    if failing_open {
+        warn!("too little of the cluster is left to choose from: all its nodes weigh the same");
+    } else {
+        info!("nodes are weighed by their headroom again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::LoadRecord;
+    use crate::placement::tests::{one_node_snapshot, record};
+
+    /// A follower of two idle nodes without a kernel program, and the way to bring it snapshots.
+    fn follower() -> (Follower, watch::Sender<Arc<Snapshot>>) {
+        let mut snapshot = one_node_snapshot();
+        let (own, second) = (record("node1", "198.18.0.1"), record("node2", "198.18.0.2"));
+        snapshot.nodes.insert(second.name.clone(), second);
+        let zone_settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+        let zone = Arc::new(compile(&Placement::default(), &zone_settings));
+        let (sender, snapshots) = watch::channel(Arc::new(snapshot));
+        let follower = Follower {
+            own,
+            snapshots,
+            placements: watch::channel(Arc::default()).0,
+            placer: Placer::default(),
+            ledger: Arc::default(),
+            zone_settings,
+            responder: Responder::new(zone, "node1".to_owned()),
+            kernel: None,
+            compiled: None,
+        };
+        (follower, sender)
+    }
+
+    /// Brings the follower a changed snapshot; whether it made a zone of it, and whether it told of a placement.
+    fn follow(
+        follower: &mut Follower,
+        sender: &watch::Sender<Arc<Snapshot>>,
+        change: impl FnOnce(&mut Snapshot),
+    ) -> (bool, bool) {
+        let zone_before = follower.compiled.clone().expect("a zone");
+        let told = follower.placements.subscribe();
+        sender.send_modify(|snapshot| change(Arc::make_mut(snapshot)));
+        follower.act();
+        let zone_after = follower.compiled.as_ref().expect("a zone");
+        (!Arc::ptr_eq(&zone_before, zone_after), told.has_changed().expect("a sender"))
+    }
+
+    #[test]
+    fn a_zone_is_made_only_of_what_changes_it_and_then_at_once() {
+        let (mut follower, sender) = follower();
+        follower.act();
+        let name = |text: &str| text.parse().expect("name");
+        let report = |listeners: u64| {
+            let load = LoadRecord { sequence: listeners, listeners, ..LoadRecord::idle() };
+            move |snapshot: &mut Snapshot| {
+                snapshot.revision += 1;
+                snapshot.loads.insert(name("node2"), Arc::new(load));
+            }
+        };
+        assert_eq!(follow(&mut follower, &sender, |_| {}), (false, false), "nothing new");
+        assert_eq!(follow(&mut follower, &sender, report(1)), (false, true), "a listener");
+        assert_eq!(follow(&mut follower, &sender, report(500)), (false, true), "damped");
+        assert_eq!(follow(&mut follower, &sender, report(1_000)), (true, true), "full");
+        let drain = |snapshot: &mut Snapshot| snapshot.draining.extend([name("node1")]);
+        assert_eq!(follow(&mut follower, &sender, drain), (true, true), "nobody has room");
+        let weights = |follower: &Follower| -> Vec<u32> {
+            follower.placements.borrow().nodes.values().map(|node| node.weight).collect()
+        };
+        assert_eq!(weights(&follower), [0, crate::placement::WEIGHT_FULL]);
     }
 }

@@ -1,6 +1,6 @@
 //! One node: what runs on top of its etcd, from joining the cluster to leaving it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -9,18 +9,22 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::follow::Follower;
+use super::follow::{self, Follower};
+use super::load::Sampler;
 use super::ports::Ports;
 use super::status::{self, StatusSource};
-use super::{DaemonError, SharedKernel, cluster_settings, icecast_settings, node_id, node_record};
+use super::{
+    DaemonError, SharedKernel, cluster_settings, icecast_door, icecast_settings, node_id,
+    node_record,
+};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle, LoadRecord, Snapshot};
+use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
 use crate::http::{FrontSettings, FrontStats};
 use crate::icecast::{self, Icecast};
-use crate::placement::{Placement, place};
+use crate::placement::{Ledger, Placement, Placer};
 
 /// Longest time that short answers may take when the node stops; streams end at once.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +40,7 @@ pub(super) struct Node {
     kernel: SharedKernel,
     responder: Arc<Responder>,
     stats: Arc<FrontStats>,
+    ledger: Arc<Mutex<Ledger>>,
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
     icecast: Icecast,
@@ -49,15 +54,21 @@ pub(super) struct Node {
 }
 
 impl Node {
-    /// Joins the cluster through the etcd that runs, and starts what follows its state.
-    pub(super) async fn start(config: Config, kernel: SharedKernel) -> Result<Self, DaemonError> {
+    /// Joins the cluster that `etcd` keeps, and starts what follows its state.
+    pub(super) async fn start(
+        config: Config,
+        kernel: SharedKernel,
+        etcd: EtcdAccess,
+    ) -> Result<Self, DaemonError> {
         let own = Arc::new(node_record(&config, node_id::read_or_make(&config.state_dir)?));
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let (_load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
-        let settings = cluster_settings(&config, &own, load);
+        let (load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
+        let settings = cluster_settings(&config, etcd, &own, load);
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
-        let first = Arc::new(place(&cluster.snapshots.borrow().or_alone(&own)));
+        let (mut placer, ledger) = (Placer::default(), Arc::new(Mutex::new(Ledger::default())));
+        let first = follow::place(&mut placer, &cluster.snapshots.borrow(), &own, &ledger);
+        let first = Arc::new(first);
         let responder =
             Responder::new(Arc::new(compile(&first, &config.zone)), config.name.to_string());
         let (sender, placements) = watch::channel(first);
@@ -75,24 +86,36 @@ impl Node {
                 return Err(error.into());
             }
         };
-        let follower = Follower {
+        let mut follower = Follower {
             own,
             snapshots: cluster.snapshots.clone(),
             placements: sender,
+            placer,
+            ledger: ledger.clone(),
+            compiled: None,
             zone_settings: config.zone.clone(),
             responder: responder.clone(),
             kernel: kernel.clone(),
         };
         // Before the first client: the zone of this moment, in the kernel too.
-        follower.act_on(&cluster.snapshots.borrow().clone());
+        follower.act();
         let serving = TaskTracker::new();
         serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
         let stats = Arc::new(FrontStats::default());
+        let sampler = Sampler {
+            interface: config.interface.clone(),
+            stats: stats.clone(),
+            icecast: (!config.icecast_proxy).then(|| icecast_door(&config, &cluster.secrets)),
+            placements: placements.clone(),
+            load: load_sender,
+        };
+        serving.spawn(stop_serving.clone().run_until_cancelled_owned(sampler.run()));
         Ok(Self {
             config,
             kernel,
             responder,
             stats,
+            ledger,
             placements,
             cluster,
             icecast,
@@ -142,6 +165,9 @@ impl Node {
             standing: self.cluster.standing.clone(),
             own_state: self.cluster.own_state.clone(),
             icecast_proxy: self.config.icecast_proxy,
+            icecast_port: self.config.icecast_port,
+            capacity_whole: self.config.capacity_whole,
+            ledger: self.ledger.clone(),
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
@@ -155,12 +181,12 @@ impl Node {
     pub(super) async fn drain(&self) {
         let own = &self.config.name;
         let wait_max = self.config.drain_timeout;
-        let others = self.cluster.snapshots.borrow().nodes.keys().any(|name| name != own);
-        if !others || wait_max.is_zero() {
+        let others_can = others_can_take(&self.cluster.snapshots.borrow(), own);
+        if !others_can || wait_max.is_zero() {
             return;
         }
-        info!(wait_max_s = wait_max.as_secs(), "leaving: this node takes nothing new");
         self.leaving.send_replace(true);
+        info!(wait_max_s = wait_max.as_secs(), "leaving: this node takes nothing new");
         self.cluster.drain();
         if tokio::time::timeout(wait_max, self.has_drained()).await.is_err() {
             info!(listeners = self.stats.view().listeners, "leaving with listeners connected");
@@ -176,9 +202,12 @@ impl Node {
             warn!("etcd does not answer: leaving without handing over");
             return;
         }
-        let holds = |snapshot: &Snapshot| snapshot.masters.values().any(|it| it.node == *own);
+        let handed_over = |snapshot: &Snapshot| {
+            let holds = snapshot.masters.values().any(|master| master.node == *own);
+            !holds || !others_can_take(snapshot, own)
+        };
         // An error means that the cluster's task has ended: nothing is handed over any more.
-        drop(snapshots.wait_for(|snapshot| !holds(snapshot)).await);
+        drop(snapshots.wait_for(|snapshot| handed_over(snapshot)).await);
         while self.stats.view().listeners > 0 {
             tokio::time::sleep(LISTENERS_LOOK).await;
         }
@@ -204,6 +233,11 @@ impl Node {
         self.stop_cluster.cancel();
         ended(self.cluster_task, "cluster").await;
     }
+}
+
+/// Whether another node lives that does not drain itself.
+fn others_can_take(snapshot: &Snapshot, own: &NodeName) -> bool {
+    snapshot.nodes.keys().any(|name| name != own && !snapshot.draining.contains(name))
 }
 
 /// Waits for a task that was told to end.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use autoradio_common::limits::VARIANTS_PER_NAME_MAX;
 
@@ -10,8 +11,8 @@ use super::name::WireName;
 use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa, rtype};
 use super::slots::share_out;
 use super::zone::{Answer, RecordSet, Zone, rcode};
-use crate::cluster::NodeName;
-use crate::placement::{PlacedNode, Placement};
+use crate::cluster::{MountPath, NodeName};
+use crate::placement::{PlacedMount, PlacedNode, Placement};
 
 /// Seconds that an answer which follows the cluster's state may be kept.
 pub const TTL_DYNAMIC: u32 = 10;
@@ -76,17 +77,41 @@ pub fn compile(placement: &Placement, settings: &ZoneSettings) -> Zone {
     builder.finish()
 }
 
+/// Whether both placements compile to the same zone but for its serial number. Much cheaper than to compile both.
+pub fn same_zone(before: &Placement, after: &Placement) -> bool {
+    let same_node = |((name, node), (other_name, other)): (NodeEntry<'_>, NodeEntry<'_>)| {
+        name == other_name
+            && node.weight == other.weight
+            && node.record.addresses == other.record.addresses
+    };
+    let same_mount = |((path, mount), (other_path, other)): (MountEntry<'_>, MountEntry<'_>)| {
+        path == other_path && master_of(mount) == master_of(other)
+    };
+    before.nodes.len() == after.nodes.len()
+        && before.mounts.len() == after.mounts.len()
+        && before.nodes.iter().zip(&after.nodes).all(same_node)
+        && before.mounts.iter().zip(&after.mounts).all(same_mount)
+}
+
+fn master_of(mount: &PlacedMount) -> Option<&NodeName> {
+    mount.master.as_ref().map(|master| &master.node)
+}
+
+type NodeEntry<'a> = (&'a NodeName, &'a PlacedNode);
+type MountEntry<'a> = (&'a MountPath, &'a PlacedMount);
+
 struct Builder<'a> {
-    placement: &'a Placement,
     settings: &'a ZoneSettings,
     soa: Soa,
     nameservers: Vec<WireName>,
-    sets: HashMap<(WireName, u16), RecordSet>,
+    sets: HashMap<(WireName, u16), Arc<RecordSet>>,
+    /// What all names share that mean any node: made once, since each variant of it is bytes of its own.
+    crowd: Vec<(u16, Arc<RecordSet>)>,
     names: HashSet<WireName>,
 }
 
 impl<'a> Builder<'a> {
-    fn new(placement: &'a Placement, settings: &'a ZoneSettings) -> Self {
+    fn new(placement: &Placement, settings: &'a ZoneSettings) -> Self {
         let apex = &settings.apex;
         let mut nameservers = settings.nameservers.clone();
         if nameservers.is_empty() {
@@ -101,12 +126,13 @@ impl<'a> Builder<'a> {
             negative_ttl: TTL_DYNAMIC,
         };
         let (sets, names) = (HashMap::new(), HashSet::new());
-        Self { placement, settings, soa, nameservers, sets, names }
+        let crowd = crowd(placement, settings.answers_max);
+        Self { settings, soa, nameservers, sets, crowd, names }
     }
 
-    fn insert(&mut self, name: &WireName, rtype: u16, set: RecordSet) {
+    fn insert(&mut self, name: &WireName, rtype: u16, set: impl Into<Arc<RecordSet>>) {
         self.names.insert(name.clone());
-        self.sets.insert((name.clone(), rtype), set);
+        self.sets.insert((name.clone(), rtype), set.into());
     }
 
     fn add_apex(&mut self) {
@@ -125,27 +151,10 @@ impl<'a> Builder<'a> {
         self.add_crowd(&apex);
     }
 
-    /// The addresses that listeners get: nodes drawn by weight.
     fn add_crowd(&mut self, name: &WireName) {
-        for family in FAMILIES {
-            let candidates = self.candidates(family);
-            if !candidates.is_empty() {
-                let set = weighted_set(&candidates, self.settings.answers_max);
-                self.insert(name, family.rtype, set);
-            }
+        for (rtype, set) in self.crowd.clone() {
+            self.insert(name, rtype, set);
         }
-    }
-
-    fn candidates(&self, family: Family) -> Vec<Candidate> {
-        let candidate = |node: &PlacedNode| {
-            let address = node.record.addresses.iter().copied().find(|a| (family.holds)(a))?;
-            (node.weight > 0).then_some(Candidate { address, weight: node.weight })
-        };
-        let mut candidates: Vec<_> = self.placement.nodes.values().filter_map(candidate).collect();
-        // A stable sort: equal weights stay in name order on every node.
-        candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.weight));
-        candidates.truncate(VARIANTS_PER_NAME_MAX);
-        candidates
     }
 
     fn add_node(&mut self, name: &NodeName, node: &PlacedNode) {
@@ -177,10 +186,11 @@ impl<'a> Builder<'a> {
     }
 
     fn finish(mut self) -> Zone {
-        for name in self.names.clone() {
-            let mut answer = Answer { answers: 1, ..Answer::default() };
-            push_any_hinfo(&mut answer.bytes, TTL_STATIC);
-            self.insert(&name, super::query::TYPE_ANY, RecordSet::fixed(answer));
+        let mut any = Answer { answers: 1, ..Answer::default() };
+        push_any_hinfo(&mut any.bytes, TTL_STATIC);
+        let any = Arc::new(RecordSet::fixed(any));
+        for name in &self.names {
+            self.sets.insert((name.clone(), super::query::TYPE_ANY), any.clone());
         }
         let negative = |rcode| {
             let mut answer = Answer { rcode, authorities: 1, ..Answer::default() };
@@ -197,6 +207,29 @@ impl<'a> Builder<'a> {
             names: self.names,
         }
     }
+}
+
+/// The addresses that listeners get, by record type: nodes drawn by weight.
+fn crowd(placement: &Placement, answers_max: usize) -> Vec<(u16, Arc<RecordSet>)> {
+    let set = |family: Family| {
+        let candidates = candidates(placement, family);
+        let set = (!candidates.is_empty()).then(|| weighted_set(&candidates, answers_max))?;
+        Some((family.rtype, Arc::new(set)))
+    };
+    FAMILIES.into_iter().filter_map(set).collect()
+}
+
+/// The nodes that may stand in such an answer: none without weight, and of too many the heaviest.
+fn candidates(placement: &Placement, family: Family) -> Vec<Candidate> {
+    let candidate = |node: &PlacedNode| {
+        let address = node.record.addresses.iter().copied().find(|a| (family.holds)(a))?;
+        (node.weight > 0).then_some(Candidate { address, weight: node.weight })
+    };
+    let mut candidates: Vec<_> = placement.nodes.values().filter_map(candidate).collect();
+    // A stable sort: equal weights stay in name order on every node.
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.weight));
+    candidates.truncate(VARIANTS_PER_NAME_MAX);
+    candidates
 }
 
 /// One variant per candidate: the candidate first, then those behind it in the ring, up to `answers_max`.

@@ -1,9 +1,7 @@
 //! Tests of the zone compiler.
 
-use std::sync::Arc;
-
 use super::*;
-use crate::cluster::{Capacity, Master, MountRecord, NodeRecord, SCHEMA_VERSION};
+use crate::cluster::{Capacity, LoadRecord, Master, MountRecord, NodeRecord, SCHEMA_VERSION};
 use crate::dns::Lookup;
 use crate::placement::{PlacedMount, WEIGHT_FULL};
 
@@ -70,6 +68,105 @@ fn the_apex_names_nodes_with_weight_only_each_first_in_its_variant() {
     assert_eq!(firsts, [[198, 18, 0, 1], [198, 18, 0, 2]]);
     assert!(set.variants.iter().all(|answer| answer.answers == 2 && answer.bytes.len() == 32));
     assert_eq!(set.slots.iter().filter(|slot| **slot == 0).count(), 128);
+}
+
+/// Addresses of an answer, in order.
+fn addresses(answer: &Answer) -> Vec<IpAddr> {
+    let records = answer.bytes.chunks(16);
+    records.map(|record| IpAddr::from([record[12], record[13], record[14], record[15]])).collect()
+}
+
+/// What the chi-square of that many draws over the apex's slots is against the weights.
+fn chi_square(weights: &[u32], draws: u32, random: &mut impl rand::RngExt) -> f64 {
+    let nodes = weights.iter().enumerate().map(|(index, weight)| {
+        node(&format!("n{index:02}"), &[&format!("198.18.0.{index}")], *weight)
+    });
+    let placement = Placement { nodes: nodes.collect(), ..Placement::default() };
+    let settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+    let set = found(&compile(&placement, &settings), "radio.example.com", rtype::A);
+    let mut counts = vec![0_u32; weights.len()];
+    for _ in 0..draws {
+        match addresses(set.pick(random.random()))[0] {
+            IpAddr::V4(address) => counts[usize::from(address.octets()[3])] += 1,
+            IpAddr::V6(address) => panic!("{address} in an A record"),
+        }
+    }
+    let total: u32 = weights.iter().sum();
+    let expected = |weight: u32| f64::from(draws) * f64::from(weight) / f64::from(total);
+    let term = |(weight, count): (&u32, &u32)| {
+        if *weight == 0 {
+            assert_eq!(*count, 0, "a node without weight is never drawn");
+            return 0.0;
+        }
+        (f64::from(*count) - expected(*weight)).powi(2) / expected(*weight)
+    };
+    weights.iter().zip(&counts).map(term).sum()
+}
+
+#[test]
+fn what_is_drawn_from_the_slots_follows_the_weights() {
+    let mut random = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(7);
+    // Critical values of chi-square at 0.1 %, for as many degrees of freedom as nodes with weight less one.
+    for (why, weights, critical) in [
+        ("two equal nodes", vec![1_000, 1_000], 10.83),
+        ("one to three", vec![250, 750, 0], 10.83),
+        ("shares that fill no whole slots", vec![1_000, 700, 300, 55, 0], 16.27),
+        ("ten nodes", vec![100, 200, 300, 400, 500, 600, 700, 800, 900, 1_000], 27.88),
+    ] {
+        let chi_square = chi_square(&weights, 10_000, &mut random);
+        assert!(chi_square < critical, "{why}: {chi_square}");
+    }
+    let flat = chi_square_of_flat_slots(&mut random);
+    assert!(flat > 10.83, "the test tells equal shares from shares of one to three: {flat}");
+}
+
+/// Draws from equal shares, judged as if they were to be one to three.
+fn chi_square_of_flat_slots(random: &mut impl rand::RngExt) -> f64 {
+    let first: f64 = (0..10_000).map(|_| f64::from(u8::from(random.random::<bool>()))).sum();
+    (first - 2_500.0).powi(2) / 2_500.0 + (7_500.0 - first).powi(2) / 7_500.0
+}
+
+#[test]
+fn a_node_without_weight_is_in_no_answer_at_no_place() {
+    let set = found(&zone(3), "radio.example.com", rtype::A);
+    let drained = IpAddr::from([198, 18, 0, 3]);
+    assert!(set.variants.iter().all(|answer| !addresses(answer).contains(&drained)));
+    let mut orphaned = placement();
+    orphaned.mounts.values_mut().for_each(|mount| mount.master = None);
+    let settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+    let zone = compile(&orphaned, &settings);
+    let set = found(&zone, "live.source.radio.example.com", rtype::A);
+    assert!(set.variants.iter().all(|answer| !addresses(answer).contains(&drained)));
+}
+
+fn first(placement: &mut Placement) -> &mut PlacedNode {
+    placement.nodes.values_mut().next().expect("a node")
+}
+
+#[test]
+fn placements_give_the_same_zone_unless_something_in_it_changed() {
+    let same = |change: fn(&mut Placement)| {
+        let mut after = placement();
+        change(&mut after);
+        let settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+        let same = same_zone(&placement(), &after);
+        let compiled = compile(&after, &settings).sets == compile(&placement(), &settings).sets;
+        assert_eq!(same, compiled, "as compiled");
+        same
+    };
+    assert!(same(|_| {}));
+    assert!(same(|placement| first(placement).full = true));
+    assert!(same(|placement| first(placement).load = Some(Arc::new(LoadRecord::idle()))));
+    assert!(!same(|placement| first(placement).weight = 10));
+    assert!(!same(|placement| {
+        let record = Arc::make_mut(&mut first(placement).record);
+        record.addresses = vec![IpAddr::from([198, 18, 0, 9])];
+    }));
+    assert!(!same(|placement| drop(placement.nodes.pop_first())));
+    assert!(!same(|placement| drop(placement.mounts.pop_first())));
+    assert!(!same(|placement| {
+        placement.mounts.values_mut().for_each(|mount| mount.master = None);
+    }));
 }
 
 #[test]

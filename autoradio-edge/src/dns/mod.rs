@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-pub use compile::{TTL_DYNAMIC, TTL_STATIC, ZoneSettings, compile};
+pub use compile::{TTL_DYNAMIC, TTL_STATIC, ZoneSettings, compile, same_zone};
 pub use name::WireName;
 pub use record::rtype;
 pub use respond::{Reply, Transport, respond, udp_reply_bytes_max};

@@ -141,7 +141,7 @@ fn an_answer_over_the_clients_size_is_truncated_on_udp_and_whole_on_tcp() {
         );
         big.answers += 1;
     }
-    zone.sets.insert(key, crate::dns::RecordSet::fixed(big));
+    zone.sets.insert(key, crate::dns::RecordSet::fixed(big).into());
     let query = query("radio.example.com", 1, 1, b"");
     let over = |via| {
         let reply = respond(&query, &zone, "node1", 0, via).expect("a reply");

@@ -4,6 +4,7 @@
 //! kernel's maps: both send the same bytes because there are no others.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use autoradio_common::limits::{SLOTS, VARIANT_BYTES_MAX};
 
@@ -86,8 +87,8 @@ pub struct Zone {
     pub apex: WireName,
     /// Version of the zone, as in its SOA.
     pub serial: u32,
-    /// The answers, by name and type.
-    pub sets: HashMap<(WireName, u16), RecordSet>,
+    /// The answers, by name and type. Names of mounts that nobody holds share the apex's.
+    pub sets: HashMap<(WireName, u16), Arc<RecordSet>>,
     /// Every name that exists, those between others included (RFC 8020).
     pub names: HashSet<WireName>,
     /// Answer for an existing name without the type.

@@ -98,6 +98,9 @@ pub enum FrontError {
         /// The mount.
         mount: MountPath,
     },
+    /// Neither this node nor another one takes the listener.
+    #[error("this node takes no listener at this moment, try again")]
+    NoRoom,
     /// The master's Icecast does not accept connections.
     #[error("the mount's Icecast at {address} cannot be reached: {source}")]
     IcecastUnreachable {
@@ -141,6 +144,7 @@ impl FrontError {
             | Self::PasswordsBusy
             | Self::NoMaster { .. }
             | Self::MountFull { .. }
+            | Self::NoRoom
             | Self::IcecastUnreachable { .. }
             | Self::IcecastSilent { .. } => 503,
             Self::IcecastRefused { status, .. } => *status,

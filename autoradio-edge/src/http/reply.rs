@@ -41,6 +41,16 @@ impl Reply {
         Self { status, fields, body: None }
     }
 
+    /// The answer to a listener who is served elsewhere. It holds for this moment only.
+    pub(super) fn redirect(location: String) -> Self {
+        let fields = vec![
+            ("Location", location),
+            ("Cache-Control", "no-cache, no-store".to_owned()),
+            ("Access-Control-Allow-Origin", "*".to_owned()),
+        ];
+        Self { status: 302, fields, body: Some(String::new()) }
+    }
+
     /// 200 with nothing in it: the end of a source's upload, `OPTIONS *`.
     pub(super) fn empty() -> Self {
         Self { status: 200, fields: Vec::new(), body: Some(String::new()) }
@@ -80,6 +90,17 @@ mod tests {
             "HTTP/1.0 401 Unauthorized\r\nContent-Type: text/plain; charset=utf-8\r\n\
              WWW-Authenticate: Basic realm=\"autoradio\"\r\nContent-Length: 3\r\n\
              Connection: close\r\n\r\nno\n"
+        );
+    }
+
+    #[test]
+    fn a_redirect_may_be_followed_by_a_page_of_another_site_and_kept_by_nobody() {
+        let reply = Reply::redirect("http://node2.radio.test/_stream/m".to_owned());
+        assert_eq!(
+            String::from_utf8(reply.to_bytes(HttpVersion::Http11)).expect("text"),
+            "HTTP/1.1 302 Found\r\nLocation: http://node2.radio.test/_stream/m\r\n\
+             Cache-Control: no-cache, no-store\r\nAccess-Control-Allow-Origin: *\r\n\
+             Content-Length: 0\r\nConnection: close\r\n\r\n"
         );
     }
 }

@@ -18,6 +18,9 @@ const QUERY_ESCAPED: AsciiSet =
 const METADATA_PARAMETERS: [&str; 7] =
     ["mode", "mount", "charset", "song", "title", "artist", "url"];
 
+/// What stands before a mount's path in the URL that another node has sent a listener to. Such a listener is never sent on.
+const LANDING: &str = "/_stream";
+
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Route {
@@ -27,6 +30,8 @@ pub(super) enum Route {
     SourceUnknown(String),
     /// Somebody wants to listen.
     Listener(MountPath),
+    /// Somebody wants to listen whom another node has sent here.
+    Landed(MountPath),
     /// Somebody asks what listening would give.
     ListenerHead(MountPath),
     /// A playlist that names a mount.
@@ -55,6 +60,7 @@ impl Route {
         match self {
             Self::Source(_) | Self::SourceUnknown(_) => "source",
             Self::Listener(_) => "listener",
+            Self::Landed(_) => "listener_landed",
             Self::ListenerHead(_) => "listener_head",
             Self::Playlist(..) => "playlist",
             Self::Options | Self::OptionsServer => "options",
@@ -105,8 +111,19 @@ fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
         }
         _ => {}
     }
+    let (path, landed) = match path.strip_prefix(LANDING) {
+        Some(rest) if rest.starts_with('/') => (rest, true),
+        _ => (path, false),
+    };
     if let Some(mount) = find_mount(path, placement) {
-        return if method == "HEAD" { Route::ListenerHead(mount) } else { Route::Listener(mount) };
+        return match method {
+            "HEAD" => Route::ListenerHead(mount),
+            _ if landed => Route::Landed(mount),
+            _ => Route::Listener(mount),
+        };
+    }
+    if landed {
+        return Route::NotFound;
     }
     PlaylistKind::ALL
         .into_iter()
@@ -115,6 +132,23 @@ fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
             Some(Route::Playlist(mount, kind))
         })
         .unwrap_or(Route::NotFound)
+}
+
+/// Where a listener finds a mount at a node's front, when sent there: path and query of the URL.
+pub(super) fn landing(mount: &MountPath, target: &str) -> String {
+    format!("{LANDING}{}{}", mount.to_url_path(), query_of(target))
+}
+
+/// Where a listener finds a mount at a node's Icecast, which knows no landings.
+pub(super) fn icecast_landing(mount: &MountPath, target: &str) -> String {
+    format!("{}{}", mount.to_url_path(), query_of(target))
+}
+
+/// The query of a target with its question mark, empty if it has none. What cannot stand in a header field is left out.
+fn query_of(target: &str) -> String {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let query: String = query.chars().filter(char::is_ascii_graphic).collect();
+    if query.is_empty() { query } else { format!("?{query}") }
 }
 
 /// Path (with a leading slash, no doubled ones) and query of a target in origin or absolute form.
@@ -226,6 +260,17 @@ mod tests {
             ("GET", "http://radio.test:80/live.mp3", Route::Listener(live())),
             ("GET", "http://radio.test", Route::Status),
             ("HEAD", "/live.mp3", Route::ListenerHead(live())),
+            ("GET", "/_stream/live.mp3", Route::Landed(live())),
+            ("GET", "/_stream/live.mp3?t=1", Route::Landed(live())),
+            ("GET", "//_stream//live.mp3", Route::Landed(live())),
+            ("HEAD", "/_stream/live.mp3", Route::ListenerHead(live())),
+            ("GET", "/_stream/no.mp3", Route::NotFound),
+            ("GET", "/_stream/_stream/live.mp3", Route::NotFound),
+            ("GET", "/_stream/live.mp3.m3u", Route::NotFound),
+            ("GET", "/_streamlive.mp3", Route::NotFound),
+            ("GET", "/_stream", Route::NotFound),
+            ("GET", "/_stream/", Route::NotFound),
+            ("PUT", "/_stream/live.mp3", Route::SourceUnknown("/_stream/live.mp3".to_owned())),
             ("GET", "/live.mp3.m3u", Route::Playlist(live(), PlaylistKind::M3u)),
             ("HEAD", "/live.mp3.pls", Route::Playlist(live(), PlaylistKind::Pls)),
             ("GET", "/live.mp3.xspf", Route::Playlist(live(), PlaylistKind::Xspf)),
@@ -246,6 +291,20 @@ mod tests {
         ] {
             assert_eq!(route(method, target, &placement), want, "{method} {target}");
         }
+    }
+
+    #[test]
+    fn a_listener_who_is_sent_on_keeps_the_query() {
+        let mount = mount("/café/a b.ogg");
+        for (target, want) in [
+            ("/x", "/_stream/caf%C3%A9/a%20b.ogg"),
+            ("/x?", "/_stream/caf%C3%A9/a%20b.ogg"),
+            ("/x?t=a%2f&u=?", "/_stream/caf%C3%A9/a%20b.ogg?t=a%2f&u=?"),
+            ("http://h?q=\u{e9}1", "/_stream/caf%C3%A9/a%20b.ogg?q=1"),
+        ] {
+            assert_eq!(landing(&mount, target), want, "{target}");
+        }
+        assert_eq!(icecast_landing(&mount, "/x?t=1"), "/caf%C3%A9/a%20b.ogg?t=1");
     }
 
     #[test]

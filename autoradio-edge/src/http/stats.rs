@@ -80,6 +80,16 @@ impl FrontStats {
         }
     }
 
+    /// All sources: mount, since when, content type.
+    pub fn sources(&self) -> Vec<(MountPath, Instant, String)> {
+        let mounts = locked(&self.mounts);
+        let source_of = |(path, counters): (&MountPath, &Arc<MountCounters>)| {
+            let source = locked(&counters.source).clone()?;
+            Some((path.clone(), source.since, source.content_type))
+        };
+        mounts.iter().filter_map(source_of).collect()
+    }
+
     /// Content type of the mount's source, `None` while none is connected to this node.
     pub(super) fn live_content_type(&self, mount: &MountPath) -> Option<String> {
         let counters = locked(&self.mounts).get(mount)?.clone();
@@ -200,11 +210,15 @@ mod tests {
         let view = stats.view();
         assert_eq!((view.sources, view.listeners), (1, 1));
         assert_eq!((view.bytes_in, view.bytes_out), (10, 20));
+        let sources = stats.sources();
+        assert_eq!(sources.len(), 1);
+        assert_eq!((&sources[0].0, sources[0].2.as_str()), (&mount, "audio/ogg"));
         assert_eq!(stats.live_content_type(&mount).as_deref(), Some("audio/ogg"));
         stats.keep(&placement_of(&[]));
         drop((on_air, seat));
         let view = stats.view();
         assert_eq!((view.sources, view.listeners, view.bytes_in), (0, 0, 10));
+        assert!(stats.sources().is_empty());
         stats.keep(&placement_of(&[]));
         assert_eq!(stats.view(), FrontView::default());
     }

@@ -49,6 +49,14 @@ pub enum IcecastError {
         /// What the system said.
         source: io::Error,
     },
+    /// It does not say who listens.
+    #[error("the Icecast at {address} does not tell its listeners: {source}; see its log")]
+    Stats {
+        /// Where it should be.
+        address: SocketAddr,
+        /// What the system said, or what is wrong with its answer.
+        source: io::Error,
+    },
     /// The process cannot be run.
     #[error(transparent)]
     Child(#[from] SuperviseError),

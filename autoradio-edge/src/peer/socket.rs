@@ -31,11 +31,17 @@ pub enum Probe {
     Unknown,
 }
 
-/// Knocks at a node's front.
-pub async fn probe(node: &NodeRecord) -> Probe {
+/// Knocks at a node's front. A front that opens is asked for its state, though its answer does not matter: it should not
+/// have to count connections without a request.
+pub async fn probe(node: &NodeRecord, password: &str) -> Probe {
     let connecting = TcpStream::connect(front_of(node));
     match tokio::time::timeout(PROBE_MAX, connecting).await {
-        Ok(Ok(_)) => Probe::Open,
+        Ok(Ok(stream)) => {
+            let authorization = authorization(password);
+            let asking = exchange(stream, node, &authorization);
+            let _ = tokio::time::timeout(ANSWER_MAX, asking).await;
+            Probe::Open
+        }
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
         Ok(Err(_)) | Err(_) => Probe::Unknown,
     }
@@ -58,10 +64,18 @@ pub async fn ask_all(nodes: &[Arc<NodeRecord>], password: &str) -> Vec<Heard> {
 }
 
 async fn ask(node: &NodeRecord, authorization: &str) -> io::Result<Option<PeerState>> {
-    let address = front_of(node);
-    let mut stream = TcpStream::connect(address).await?;
+    let stream = TcpStream::connect(front_of(node)).await?;
+    exchange(stream, node, authorization).await
+}
+
+async fn exchange(
+    mut stream: TcpStream,
+    node: &NodeRecord,
+    authorization: &str,
+) -> io::Result<Option<PeerState>> {
+    let host = front_of(node);
     let request = format!(
-        "GET {STATE_PATH} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n"
+        "GET {STATE_PATH} HTTP/1.0\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
@@ -129,8 +143,8 @@ mod tests {
     #[tokio::test]
     async fn a_closed_port_is_told_from_an_open_one() {
         let (listener, node) = listening("b").await;
-        assert_eq!(probe(&node).await, Probe::Open);
+        assert_eq!(probe(&node, "secret").await, Probe::Open);
         drop(listener);
-        assert_eq!(probe(&node).await, Probe::Refused);
+        assert_eq!(probe(&node, "secret").await, Probe::Refused);
     }
 }

@@ -1,10 +1,16 @@
-//! Placement: decides which nodes DNS answers name, with what weight, and who is each mount's master.
+//! Placement: decides which nodes DNS answers name, with what weight, where a listener goes, and who is each mount's master.
 //!
-//! In: a [`Snapshot`]. Out: a [`Placement`]. Never here: sockets, clocks, locks, logging.
+//! In: a [`Snapshot`], the time, and a [`Ledger`] of what this node assigned since its peers' last reports. Out: a
+//! [`Placement`], made by a [`Placer`]. Never here: sockets, clocks, locks, logging.
 
+mod ledger;
+mod placer;
 pub mod rendezvous;
+mod target;
+mod utilisation;
+mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,6 +18,12 @@ use crate::cluster::{
     LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord, Snapshot, SourceRecord,
     TitleRecord,
 };
+
+pub use ledger::Ledger;
+pub use placer::Placer;
+pub use target::{Own, Target};
+pub use utilisation::BITS_PER_LISTENER_UNKNOWN;
+pub use weights::{WEIGHT_QUANTUM, WEIGHT_STEP_PER_S};
 
 /// Weight of a node that takes its full share.
 pub const WEIGHT_FULL: u32 = 1_000;
@@ -36,7 +48,7 @@ pub struct PlacedNode {
     pub weight: u32,
     /// The operator wants the node to take nothing new.
     pub draining: bool,
-    /// The node has reached its capacity.
+    /// The node has reached its capacity, what is about to arrive there counted in.
     pub full: bool,
     /// What the node reported last.
     pub load: Option<Arc<LoadRecord>>,
@@ -73,40 +85,33 @@ impl Placement {
     }
 }
 
-/// Places a snapshot. Draining nodes weigh nothing, all others the same.
-///
-/// If that leaves no weight at all, every living node weighs the same: an empty answer helps nobody (fail open).
+/// Places a snapshot as a [`Placer`] without a past does.
 pub fn place(snapshot: &Snapshot) -> Placement {
-    let all_draining = snapshot.nodes.keys().all(|name| snapshot.draining.contains(name));
-    let place_node = |(name, record): (&NodeName, &Arc<NodeRecord>)| {
-        let draining = snapshot.draining.contains(name);
-        let weight = if draining && !all_draining { 0 } else { WEIGHT_FULL };
-        let load = snapshot.loads.get(name).cloned();
-        (name.clone(), PlacedNode { record: record.clone(), weight, draining, full: false, load })
-    };
-    let sources = sources(snapshot);
+    Placer::default().place(snapshot, 0, &Ledger::default())
+}
+
+/// All mounts with what is known of them.
+fn place_mounts(snapshot: &Snapshot) -> BTreeMap<MountPath, PlacedMount> {
+    let mut sources = sources(snapshot);
     let place_mount = |(path, record): (&MountPath, &Arc<MountRecord>)| {
         let master = snapshot.masters.get(path).cloned();
         let title = snapshot.titles.get(path).cloned();
-        let source = sources.get(path).cloned();
+        let source = sources.remove(path);
         (path.clone(), PlacedMount { record: record.clone(), master, title, source })
     };
-    Placement {
-        revision: snapshot.revision,
-        nodes: snapshot.nodes.iter().map(place_node).collect(),
-        mounts: snapshot.mounts.iter().map(place_mount).collect(),
-    }
+    snapshot.mounts.iter().map(place_mount).collect()
 }
 
 /// All sources that living nodes report; of several for one mount the youngest.
-fn sources(snapshot: &Snapshot) -> BTreeMap<MountPath, PlacedSource> {
-    let mut sources: BTreeMap<MountPath, PlacedSource> = BTreeMap::new();
-    for (node, load) in &snapshot.loads {
-        for (path, record) in load.sources.iter().filter(|_| snapshot.nodes.contains_key(node)) {
+fn sources(snapshot: &Snapshot) -> HashMap<&MountPath, PlacedSource> {
+    let mut sources: HashMap<&MountPath, PlacedSource> = HashMap::new();
+    let living = snapshot.loads.iter().filter(|(node, _)| snapshot.nodes.contains_key(*node));
+    for (node, load) in living {
+        for (path, record) in &load.sources {
             let seen = sources.get(path).map_or(0, |seen| seen.record.since_unix_s);
             if record.since_unix_s >= seen {
                 let source = PlacedSource { node: node.clone(), record: record.clone() };
-                sources.insert(path.clone(), source);
+                sources.insert(path, source);
             }
         }
     }
@@ -118,7 +123,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::cluster::{Capacity, SCHEMA_VERSION};
 
-    fn record(name: &str, address: &str) -> Arc<NodeRecord> {
+    pub(crate) fn record(name: &str, address: &str) -> Arc<NodeRecord> {
         let address = address.parse().expect("address");
         Arc::new(NodeRecord {
             schema: SCHEMA_VERSION,
@@ -167,8 +172,26 @@ pub(crate) mod tests {
         let alone = place(&Snapshot::default().or_alone(&own));
         assert_eq!(alone.nodes.keys().collect::<Vec<_>>(), [&own.name]);
         let other = record("node2", "198.18.0.2");
-        let known = one_node_snapshot().or_alone(&other);
-        assert_eq!(known, one_node_snapshot(), "others are known: they stand");
+        let known = one_node_snapshot();
+        assert_eq!(*known.or_alone(&other), known, "others are known: they stand");
+    }
+
+    #[test]
+    fn a_mounts_source_is_the_youngest_that_a_living_node_reports() {
+        let mut snapshot = one_node_snapshot();
+        let second = record("node2", "198.18.0.2");
+        snapshot.nodes.insert(second.name.clone(), second);
+        let path: MountPath = "/live.mp3".parse().expect("path");
+        let mount = MountRecord::new(path.clone(), "source", String::new());
+        snapshot.mounts.insert(path.clone(), Arc::new(mount));
+        for (node, since_unix_s) in [("node1", 50), ("node2", 40), ("gone", 60)] {
+            let mut load = LoadRecord::idle();
+            let source = SourceRecord { since_unix_s, content_type: "audio/ogg".into() };
+            load.sources.insert(path.clone(), source);
+            snapshot.loads.insert(node.parse().expect("name"), Arc::new(load));
+        }
+        let source = place(&snapshot).mounts[&path].source.clone().expect("a source");
+        assert_eq!((source.node.as_str(), source.record.since_unix_s), ("node1", 50));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Carries what a child writes into our log, line by line.
 
+use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use autoradio_common::limits::CHILD_LOG_LINE_BYTES_MAX;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, BufReader};
@@ -19,23 +20,39 @@ const MARKS_OF_TROUBLE: [&str; 8] = [
     "panic:",
 ];
 
-/// The newest line of a child: what it said before it ended.
-#[derive(Clone, Debug, Default)]
-pub(super) struct LastLine(Arc<Mutex<String>>);
+/// Lines of a child that are remembered: enough for what etcd says on its way out.
+const LINES_KEPT: usize = 100;
 
-impl LastLine {
-    /// The line, empty if there was none.
-    pub(super) fn get(&self) -> String {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+/// The newest lines of a child: what it said before it ended.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LastLines(Arc<Mutex<VecDeque<String>>>);
+
+impl LastLines {
+    /// The newest line, empty if there was none.
+    pub(super) fn newest(&self) -> String {
+        self.lines().back().cloned().unwrap_or_default()
     }
 
-    fn set(&self, line: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    /// Whether one of the lines has these words.
+    pub(super) fn contain(&self, words: &str) -> bool {
+        self.lines().iter().any(|line| line.contains(words))
+    }
+
+    fn add(&self, line: String) {
+        let mut lines = self.lines();
+        if lines.len() == LINES_KEPT {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+
+    fn lines(&self) -> MutexGuard<'_, VecDeque<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Logs every line of `output` until it ends. Lines of trouble are warnings, all others are for debugging.
-pub(super) async fn carry(child: &'static str, output: impl AsyncRead + Unpin, last: LastLine) {
+pub(super) async fn carry(child: &'static str, output: impl AsyncRead + Unpin, last: LastLines) {
     let mut reader = BufReader::new(output);
     while let Ok(Some(line)) = next_line(&mut reader).await {
         if line.is_empty() {
@@ -46,7 +63,7 @@ pub(super) async fn carry(child: &'static str, output: impl AsyncRead + Unpin, l
         } else {
             debug!(child, "{line}");
         }
-        last.set(line);
+        last.add(line);
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::log::{LastLine, carry};
+use super::log::{LastLines, carry};
 use super::pid_file::Note;
 use super::{Backoff, ChildSpec, SuperviseError, prepare_dir, program, user_of};
 use crate::clock;
@@ -45,7 +45,7 @@ pub enum ChildState {
 #[derive(Debug)]
 pub struct Child {
     state: watch::Receiver<ChildState>,
-    last_line: LastLine,
+    last_lines: LastLines,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -66,7 +66,12 @@ impl Child {
 
     /// The newest line the child wrote: after an early end, usually the reason.
     pub fn last_line(&self) -> String {
-        self.last_line.get()
+        self.last_lines.newest()
+    }
+
+    /// Whether one of the last hundred lines it wrote has these words.
+    pub fn has_said(&self, words: &str) -> bool {
+        self.last_lines.contain(words)
     }
 
     /// Sends SIGHUP. A child that does not run reads its configuration when it starts.
@@ -119,11 +124,11 @@ pub async fn start(spec: ChildSpec) -> Result<Child, SuperviseError> {
     let (report, state) =
         watch::channel(ChildState::Waiting { reason: "not started yet".to_owned() });
     let stop = CancellationToken::new();
-    let last_line = LastLine::default();
+    let last_lines = LastLines::default();
     let supervisor =
-        Supervisor { spec, program, report, last_line: last_line.clone(), stop: stop.clone() };
+        Supervisor { spec, program, report, last_lines: last_lines.clone(), stop: stop.clone() };
     let task = tokio::spawn(supervisor.run());
-    Ok(Child { state, last_line, stop, task })
+    Ok(Child { state, last_lines, stop, task })
 }
 
 /// Whether a child could listen on `port` of `address` now; the error is the system's.
@@ -164,7 +169,7 @@ struct Supervisor {
     spec: ChildSpec,
     program: PathBuf,
     report: watch::Sender<ChildState>,
-    last_line: LastLine,
+    last_lines: LastLines,
     stop: CancellationToken,
 }
 
@@ -179,7 +184,7 @@ impl Supervisor {
             };
             let Some(reason) = reason else { break };
             let wait = backoff.wait_after(clock::now() - started);
-            let (wait_ms, last_line) = (wait.as_millis(), self.last_line.get());
+            let (wait_ms, last_line) = (wait.as_millis(), self.last_lines.newest());
             warn!(child = self.spec.name, reason, wait_ms, last_line, "child ended");
             self.report.send_replace(ChildState::Waiting { reason });
             tokio::select! {
@@ -209,10 +214,10 @@ impl Supervisor {
         }
         let mut process = command.spawn()?;
         if let Some(stdout) = process.stdout.take() {
-            tokio::spawn(carry(self.spec.name, stdout, self.last_line.clone()));
+            tokio::spawn(carry(self.spec.name, stdout, self.last_lines.clone()));
         }
         if let Some(stderr) = process.stderr.take() {
-            tokio::spawn(carry(self.spec.name, stderr, self.last_line.clone()));
+            tokio::spawn(carry(self.spec.name, stderr, self.last_lines.clone()));
         }
         Ok(process)
     }

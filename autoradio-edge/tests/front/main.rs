@@ -1,8 +1,10 @@
 //! The front with a real Icecast behind it and real clients before it: icecast2, ffmpeg, oggfwd, liquidsoap and curl.
 
 mod clients;
+mod icecast;
 #[path = "../support/ports.rs"]
 mod ports;
+mod redirects;
 mod rig;
 
 use std::sync::Arc;

@@ -2,7 +2,6 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,8 +10,8 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{
-    Capacity, IcecastSecrets, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION,
-    Snapshot, Standing, StandingReader,
+    Capacity, IcecastSecrets, LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord,
+    SCHEMA_VERSION, Snapshot, Standing, StandingReader,
 };
 use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
 use autoradio_edge::peer::{OwnState, PeerState};
@@ -20,7 +19,7 @@ use autoradio_edge::placement::{Placement, place};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::ports::free_ports;
+use crate::icecast::Icecast;
 
 pub(crate) const PASSWORD: &str = "hackme";
 /// `source:hackme`.
@@ -58,6 +57,15 @@ impl Rig {
 
     /// One whose front holds that many connections.
     pub(crate) fn with_room_for(connections_max: usize) -> Self {
+        Self::with(connections_max, true)
+    }
+
+    /// One that leaves listeners to Icecasts.
+    pub(crate) fn without_proxy() -> Self {
+        Self::with(16_384, false)
+    }
+
+    fn with(connections_max: usize, icecast_proxy: bool) -> Self {
         let icecast = Icecast::start();
         let snapshot = snapshot(icecast.port);
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
@@ -78,7 +86,10 @@ impl Rig {
             connections_max,
             standing: StandingReader::always(Standing::Sure),
             own_state: OwnState::new(own_state),
-            icecast_proxy: true,
+            icecast_proxy,
+            icecast_port: icecast.port,
+            capacity_whole: Capacity { listeners: 1_250, ..Capacity::default() },
+            ledger: Arc::default(),
         };
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
@@ -98,6 +109,22 @@ impl Rig {
     /// Puts `self.snapshot` in force.
     pub(crate) fn place(&self) {
         self.placement.send_replace(Arc::new(place(&self.snapshot)));
+    }
+
+    /// Adds a second node whose front is on a port of its own, with that much load.
+    pub(crate) fn add_peer(&mut self, listeners: u64) -> NodeName {
+        let name: NodeName = "node2".parse().expect("a node name");
+        let own = NodeRecord::clone(&self.snapshot.nodes[&node_name()]);
+        let peer = NodeRecord { name: name.clone(), http_port: 8_080, icecast_port: 8_001, ..own };
+        self.snapshot.nodes.insert(name.clone(), Arc::new(peer));
+        self.load(&name, listeners);
+        name
+    }
+
+    /// Makes a node carry that many listeners of the thousand it may.
+    pub(crate) fn load(&mut self, node: &NodeName, listeners: u64) {
+        let load = LoadRecord { listeners, ..LoadRecord::idle() };
+        self.snapshot.loads.insert(node.clone(), Arc::new(load));
     }
 
     /// Stops the front and waits until it has.
@@ -165,7 +192,7 @@ impl Drop for Rig {
     }
 }
 
-fn node_name() -> NodeName {
+pub(crate) fn node_name() -> NodeName {
     "node1".parse().expect("a node name")
 }
 
@@ -316,58 +343,6 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// A real Icecast on a free port of loopback.
-pub(crate) struct Icecast {
-    pub(crate) port: u16,
-    process: Process,
-    _directory: tempfile::TempDir,
-}
-
-impl Icecast {
-    fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let [port] = free_ports();
-        let config = directory.path().join("icecast.xml");
-        std::fs::write(&config, icecast_xml(port, &directory.path().display().to_string()))
-            .expect("the configuration is written");
-        let mut command = Command::new("icecast2");
-        command.arg("-c").arg(&config);
-        // Icecast refuses to run as root.
-        if nix::unistd::geteuid().is_root() {
-            let user = nix::unistd::User::from_name("icecast2")
-                .expect("a readable user database")
-                .expect("the package icecast2 makes this user");
-            for path in [directory.path(), &config] {
-                nix::unistd::chown(path, Some(user.uid), Some(user.gid)).expect("root may");
-            }
-            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-        }
-        let process = Process::spawn(&mut command);
-        wait_until("Icecast listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
-        Self { port, process, _directory: directory }
-    }
-
-    pub(crate) fn kill(&mut self) {
-        self.process.kill();
-    }
-}
-
-fn icecast_xml(port: u16, directory: &str) -> String {
-    format!(
-        "<icecast><limits><sources>10</sources><clients>100</clients>\
-         <burst-on-connect>0</burst-on-connect></limits>\
-         <authentication><source-password>inner-source</source-password>\
-         <relay-password>inner-relay</relay-password><admin-user>admin</admin-user>\
-         <admin-password>inner-admin</admin-password></authentication>\
-         <hostname>localhost</hostname>\
-         <listen-socket><port>{port}</port><bind-address>127.0.0.1</bind-address></listen-socket>\
-         <fileserve>0</fileserve><paths><logdir>{directory}</logdir>\
-         <webroot>/usr/share/icecast2/web</webroot><adminroot>/usr/share/icecast2/admin</adminroot>\
-         </paths><logging><accesslog>access.log</accesslog><errorlog>error.log</errorlog>\
-         <loglevel>1</loglevel></logging></icecast>"
-    )
 }
 
 /// Polls `wanted` until it holds; panics after [`LONGEST`].

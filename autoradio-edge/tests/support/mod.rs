@@ -11,11 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{
-    ClusterHandle, ClusterSettings, LoadRecord, ManagedEtcd, MountPath, MountRecord, NodeRecord,
-    Snapshot, Store, join,
+    ClusterHandle, ClusterSettings, EtcdAccess, LoadRecord, ManagedEtcd, MountPath, MountRecord,
+    NodeRecord, Snapshot, StartedEtcd, Store, join,
 };
 use autoradio_edge::placement::rendezvous;
-use autoradio_edge::supervise::Child;
 pub(crate) use ports::free_ports;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -62,7 +61,7 @@ pub(crate) async fn in_time<Answer>(
 /// A real etcd on free ports, with its data in a directory of its own.
 pub(crate) struct Etcd {
     pub(crate) managed: ManagedEtcd,
-    pub(crate) child: Child,
+    pub(crate) child: StartedEtcd,
     dir: TempDir,
 }
 
@@ -73,20 +72,24 @@ impl Etcd {
         let managed = ManagedEtcd {
             name: "test1".parse().unwrap(),
             state_dir: dir.path().to_owned(),
+            peer_address: "127.0.0.1".parse().unwrap(),
             client_port,
             peer_port,
             program: "etcd".into(),
+            join: Vec::new(),
+            tls: None,
+            insecure: false,
         };
         let child = managed.start(PATIENCE).await.unwrap();
         Self { managed, child, dir }
     }
 
-    pub(crate) fn endpoints(&self) -> Vec<String> {
-        vec![self.managed.endpoint()]
+    pub(crate) fn access(&self) -> EtcdAccess {
+        EtcdAccess::plain(vec![self.managed.endpoint()])
     }
 
     pub(crate) async fn store(&self) -> Store {
-        Store::connect(&self.endpoints(), PATIENCE).await.unwrap()
+        Store::connect(&self.access(), PATIENCE).await.unwrap()
     }
 
     /// Joins as a node, with a lease of three seconds.
@@ -97,7 +100,7 @@ impl Etcd {
     /// What it takes to join as `node`.
     pub(crate) fn settings(&self, node: NodeRecord) -> ClusterSettings {
         ClusterSettings {
-            endpoints: self.endpoints(),
+            etcd: self.access(),
             node,
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),

@@ -23,7 +23,7 @@ const MEDIA: [&str; 6] =
     ["etcd.rs", "socket.rs", "kernel.rs", "process.rs", "clock.rs", "daemon.rs"];
 
 /// Files not named after a medium in which time passes, and why it must.
-const TIMED: [(&str, &str); 13] = [
+const TIMED: [(&str, &str); 14] = [
     ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),
     ("cluster/managed.rs", "waits for the etcd it has started"),
     ("cluster/join.rs", "tells peers how old this node's last word of etcd is"),
@@ -33,7 +33,8 @@ const TIMED: [(&str, &str); 13] = [
     ("cluster/neighbours.rs", "probes neighbours twice a second"),
     ("cluster/outage.rs", "asks peers while the lease is in doubt"),
     ("cluster/standing.rs", "judges the lease by the clock of the moment it is asked"),
-    ("daemon/follow.rs", "renews the kernel's lease"),
+    ("daemon/follow.rs", "renews the kernel's lease and lets weights move"),
+    ("daemon/load.rs", "samples the load every second"),
     ("daemon/node.rs", "gives short answers a last moment when the node stops"),
     ("http/auth.rs", "does not let a password wait for its turn without end"),
     ("http/stats.rs", "says since when a source is live"),

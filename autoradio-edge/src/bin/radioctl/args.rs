@@ -20,13 +20,14 @@ Examples:
   radioctl edit-mount /live.mp3 --new-password
   radioctl status
   radioctl drain fra1
-  radioctl --etcd http://10.0.0.1:2379,http://10.0.0.2:2379 list-mounts
+  radioctl cluster members
+  radioctl --etcd https://10.0.0.1:2379,https://10.0.0.2:2379 list-mounts
 
 Exit codes:
   0  done
   1  failed: the message says why and what to do
   2  wrong usage: nothing was tried
-  3  there is no such mount
+  3  there is no such mount or node
   4  the mount exists already
   5  the cluster cannot be reached";
 
@@ -34,16 +35,27 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "radioctl", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Radioctl {
-    /// etcd to talk to: URLs of one or more members, separated by commas
+    /// etcd to talk to: URLs of one or more members, separated by commas [default: the one of this host]
     #[arg(
         long,
         value_name = "URL,…",
         env = "AUTORADIO_ETCD",
-        default_value = "http://127.0.0.1:2379",
         value_delimiter = ',',
         global = true
     )]
     pub(crate) etcd: Vec<String>,
+
+    /// Certificate of the authority behind etcd's [default: `/etc/autoradio/etcd_ca.pem`, if it is there]
+    #[arg(long, value_name = "FILE", env = "AUTORADIO_ETCD_CA", global = true)]
+    pub(crate) etcd_ca: Option<String>,
+
+    /// Certificate to show to etcd [default: `/etc/autoradio/etcd_client.pem`]
+    #[arg(long, value_name = "FILE", env = "AUTORADIO_ETCD_CERT", global = true)]
+    pub(crate) etcd_cert: Option<String>,
+
+    /// Key of that certificate [default: `/etc/autoradio/etcd_client.key`]
+    #[arg(long, value_name = "FILE", env = "AUTORADIO_ETCD_KEY", global = true)]
+    pub(crate) etcd_key: Option<String>,
 
     /// How results are shown
     #[arg(short, long, value_enum, default_value_t = Format::Table, global = true)]
@@ -153,6 +165,9 @@ pub(crate) enum Command {
         #[arg(short, long)]
         yes: bool,
     },
+    /// The members of etcd, which keeps the cluster's state
+    #[command(subcommand)]
+    Cluster(ClusterCommand),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  radioctl completions bash > /etc/bash_completion.d/radioctl"
@@ -160,6 +175,23 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: Shell,
+    },
+}
+
+/// A command about the members of etcd.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum ClusterCommand {
+    /// Show the members: addresses, who votes, who leads, who answers
+    Members,
+    /// Remove a node that leaves for good: its member of etcd, and what it left in the cluster's state
+    ///
+    /// Stop the node first. To come back, it needs --join; its old data is of no use any more.
+    Remove {
+        /// Name of the node
+        node: String,
+        /// Remove it although too few of the others are healthy to change anything afterwards
+        #[arg(long)]
+        force: bool,
     },
 }
 

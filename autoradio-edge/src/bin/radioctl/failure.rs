@@ -16,7 +16,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     }
     ExitCode::from(match error.downcast_ref::<ClusterError>() {
         Some(ClusterError::Endpoint { .. }) => 2,
-        Some(ClusterError::MountUnknown { .. }) => 3,
+        Some(ClusterError::MountUnknown { .. } | ClusterError::NodeUnknown { .. }) => 3,
         Some(ClusterError::MountExists { .. }) => 4,
         Some(ClusterError::Unreachable { .. }) => 5,
         _ => 1,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use autoradio_edge::cluster::{MountPath, NodeName};
 
-use crate::args::{Command, MountArgs};
+use crate::args::{ClusterCommand, Command, MountArgs};
 use crate::failure::Usage;
 
 /// Longest name, description, user name or password, in bytes.
@@ -24,6 +24,10 @@ pub(crate) enum Checked {
     Drain(NodeName),
     /// Have a node take part again.
     Undrain(NodeName),
+    /// Show the members of etcd.
+    Members,
+    /// Remove a node for good, by force or not.
+    Remove(NodeName, bool),
     /// Write all mounts to a file.
     Backup(PathBuf),
     /// Make the cluster's mounts those of a file.
@@ -119,6 +123,11 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
                 ));
             }
             Checked::Restore(Restore { file, delete_others, yes })
+        }
+        Command::Cluster(ClusterCommand::Members) => Checked::Members,
+        Command::Cluster(ClusterCommand::Remove { node, force }) => {
+            let name = node.parse().map_err(|error| usage(format!("{node:?}: {error}")))?;
+            Checked::Remove(name, force)
         }
         // Completions are printed without a cluster; the caller has done so already.
         Command::ListMounts | Command::Completions { .. } => Checked::Mount(MountCommand::List),

@@ -1,10 +1,11 @@
 //! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down.
 //!
-//! `args` is what was typed, `input` judges it, `mounts`, `nodes` and `backup` do it, `view` and `cluster_view` are what is
-//! shown, `output` shows it, `failure` says how it ended.
+//! `args` is what was typed, `input` judges it, `mounts`, `nodes`, `cluster` and `backup` do it, `view` and `cluster_view` are
+//! what is shown, `output` shows it, `failure` says how it ended.
 
 mod args;
 mod backup;
+mod cluster;
 mod cluster_view;
 mod failure;
 mod input;
@@ -16,10 +17,12 @@ mod view;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use autoradio_edge::cluster::Store;
+use autoradio_edge::cluster::{EtcdAccess, Store};
+use autoradio_edge::config::Config;
 use clap::{CommandFactory, Parser};
 
 use args::{Command, Radioctl};
+use failure::Usage;
 use input::Checked;
 use output::Output;
 
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
+    let access = access(&typed);
     let command = match typed.command {
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -54,14 +58,31 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
     };
     // What is wrong with the words themselves is said before anything is dialled.
     let command = input::check(command)?;
-    let store = Store::connect(&typed.etcd, ETCD_TIMEOUT).await?;
+    let store = Store::connect(&access?, ETCD_TIMEOUT).await?;
     match command {
         Checked::Mount(command) => mounts::run(command, &store, output).await,
         Checked::Nodes => nodes::list(&store, output).await,
         Checked::Status => nodes::status(&store, output).await,
         Checked::Drain(node) => nodes::drain(&store, output, &node).await,
         Checked::Undrain(node) => nodes::undrain(&store, output, &node).await,
+        Checked::Members => cluster::members(&store, output).await,
+        Checked::Remove(node, force) => cluster::remove(&store, output, &node, force).await,
         Checked::Backup(file) => backup::save(&store, output, &file).await,
         Checked::Restore(wanted) => backup::restore(&store, output, &wanted).await,
     }
+}
+
+/// Where etcd is, and the certificates for it.
+fn access(typed: &Radioctl) -> anyhow::Result<EtcdAccess> {
+    let named = [typed.etcd_ca.as_ref(), typed.etcd_cert.as_ref(), typed.etcd_key.as_ref()];
+    let plain = |url: &String| url.starts_with("http://");
+    // Plain URLs need no certificates: those that happen to lie on this host are for its own etcd.
+    let unneeded = !typed.etcd.is_empty() && typed.etcd.iter().all(plain) && named == [None; 3];
+    let tls = if unneeded { None } else { Config::etcd_certificates(named).map_err(Usage)? };
+    let mut endpoints = typed.etcd.clone();
+    if endpoints.is_empty() {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        endpoints.push(format!("{scheme}://127.0.0.1:2379"));
+    }
+    Ok(EtcdAccess { endpoints, tls, find_members: None })
 }

@@ -5,7 +5,7 @@ mod cluster;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::AnsiColor;
-use autoradio_edge::cluster::{MountRecord, Snapshot};
+use autoradio_edge::cluster::{MemberStatus, MountRecord, Snapshot};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -84,6 +84,31 @@ impl Output {
             Self::note("The password is shown this once; only its hash is kept.")?;
         }
         Self::explain_domain(front.as_ref())
+    }
+
+    /// The members of etcd.
+    pub(crate) fn members(&self, members: &[MemberStatus]) -> anyhow::Result<()> {
+        if self.format == Format::Json {
+            return Self::json(&members);
+        }
+        let mut table = self.table();
+        table.set_header(["NODE", "ROLE", "HEALTHY", "PEERS AT", "CLIENTS AT"].map(bold));
+        for status in members {
+            let member = &status.member;
+            let role = match (status.leader, member.learner) {
+                (true, _) => "leader",
+                (false, true) => "learner",
+                (false, false) => "voter",
+            };
+            table.add_row([
+                if member.name.is_empty() { "(not started)" } else { &member.name },
+                role,
+                if status.healthy { "yes" } else { "no" },
+                &member.peer_urls.join(","),
+                &member.client_urls.join(","),
+            ]);
+        }
+        Self::text(&format!("{table}\n"))
     }
 
     /// Something is done and there is nothing else to show. JSON: `{"done": true}`.

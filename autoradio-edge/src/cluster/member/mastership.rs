@@ -13,6 +13,8 @@ use crate::cluster::claims::{
 use crate::cluster::mounts::to_json;
 use crate::cluster::{ClusterError, Key, MasterRecord, MountPath, Snapshot};
 
+/// Claims between two looks at the newest snapshot, so that orphans which come meanwhile need not wait for long.
+const CLAIMS_PER_PASS: usize = 4 * CLAIMS_PER_TRANSACTION;
 /// Longest wait for a mount that was handed over to find its master, before the next one goes.
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 
@@ -26,11 +28,19 @@ impl Member {
         loop {
             let snapshot = snapshots.borrow_and_update().clone();
             orphans.observe(&snapshot, since_boot());
-            let (due, next) = orphans.due(since_boot());
+            let (mut due, _) = orphans.due(since_boot());
+            due.truncate(CLAIMS_PER_PASS);
             let answered = match self.claim_once(held.lease, &due, &snapshot).await {
                 Err(ClusterError::LeaseLost) => return Err(ClusterError::LeaseLost),
                 answered => answered.is_ok(),
             };
+            if answered {
+                orphans.asked(&due, since_boot());
+            }
+            let (due, next) = orphans.due(since_boot());
+            if answered && !due.is_empty() {
+                continue;
+            }
             let turn = next.map(|next| next.saturating_sub(since_boot()));
             let wait = if answered { turn } else { Some(self.lease_ttl / 3) };
             tokio::select! {

@@ -16,20 +16,22 @@ impl Member {
         let key = Key::Load(self.record.name.clone()).to_string();
         let mut load = self.load.clone();
         let mut told: Option<Arc<LoadRecord>> = None;
+        let mut sequence = 0;
         loop {
             let now = load.borrow_and_update().clone();
             if told.as_ref().is_none_or(|told| is_news(told, &now)) {
-                match self.store.put_leased(&key, &to_json(&key, &*now)?, lease).await {
-                    Ok(()) => told = Some(now),
+                let record = LoadRecord { sequence, ..(*now).clone() };
+                match self.store.put_leased(&key, &to_json(&key, &record)?, lease).await {
+                    Ok(()) => {
+                        told = Some(now);
+                        sequence += 1;
+                    }
                     Err(ClusterError::LeaseLost) => return Err(ClusterError::LeaseLost),
                     Err(error) => debug!(%error, "load not told: trying on"),
                 }
+                // Then it is looked at again, whether it changed meanwhile or was not told.
                 tokio::time::sleep(self.heartbeat).await;
-                if told.is_none() {
-                    continue;
-                }
-            }
-            if load.changed().await.is_err() {
+            } else if load.changed().await.is_err() {
                 // The load will not change any more.
                 std::future::pending::<()>().await;
             }

@@ -82,6 +82,14 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Option<(u16, usize, Byt
 }
 
 impl Answer {
+    /// A field of the head as text, whatever its name's case.
+    pub(super) fn field(&self, name: &str) -> Option<String> {
+        let head = std::str::from_utf8(&self.bytes[..self.head_bytes]).ok()?;
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        let (_, value) = fields.find(|(field, _)| field.eq_ignore_ascii_case(name))?;
+        Some(value.trim().to_owned())
+    }
+
     /// Reads the answer to its end: head and body as sent.
     pub(super) async fn whole(mut self) -> Result<BytesMut, FrontError> {
         let address = self.address;

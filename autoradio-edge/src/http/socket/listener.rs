@@ -1,4 +1,5 @@
-//! Listeners: each gets its own connection to the master's Icecast, whose answer passes through as it is.
+//! Listeners: sent to the node that has room for them; here, each gets its own connection to the master's Icecast, whose
+//! answer passes through as it is.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,9 +9,9 @@ use autoradio_common::limits::{HTTP_AGENT_BYTES_MAX, HTTP_STALL_MS_MAX, TUNNEL_B
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::icecast;
 use super::server::Shared;
 use super::sniff::Sniffed;
+use super::{icecast, redirect};
 use crate::cluster::MountPath;
 use crate::http::reply::Reply;
 use crate::http::route::{master_of, record_of};
@@ -21,21 +22,26 @@ use crate::placement::Placement;
 /// Longest silence of Icecast, and longest time a write to the client may take.
 const STALL_MAX: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
 
-/// Serves a listener until it, its Icecast or the front ends.
+/// Serves a listener until it, its Icecast or the front ends, or says where it is served. One who has `landed`, sent by another
+/// node, is not sent on by this one.
 pub(super) async fn serve(
     shared: &Shared,
     client: &mut TcpStream,
     request: &Sniffed,
     mount: &MountPath,
+    landed: bool,
 ) -> Result<(), FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
+    if let Some(location) = redirect::elsewhere(shared, &placement, request, mount, landed)? {
+        return reply(client, request, &Reply::redirect(location)).await;
+    }
     let address = master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
     let answer = icecast::ask(address, &icecast_head(&request.head, mount, address)).await?;
     match answer.status {
-        200 => {}
+        200 => redirect::note_served(&shared.settings),
         404 => {
             return Err(FrontError::NoSource { mount: mount.clone() });
         }
@@ -51,19 +57,15 @@ pub(super) async fn serve(
     Ok(())
 }
 
-/// The answer to HEAD, without a stream: what this node knows, or what the mount's name says.
+/// The answer to HEAD, without a stream: what the front that has the source reports of it.
 ///
-/// Where other nodes exist, one of them may carry the source, so a known mount is taken for live.
-pub(super) fn head(
-    shared: &Shared,
-    placement: &Placement,
-    mount: &MountPath,
-) -> Result<Reply, FrontError> {
-    let live = shared.stats.live_content_type(mount);
-    if live.is_none() && placement.nodes.len() <= 1 {
-        return Err(FrontError::NoSource { mount: mount.clone() });
-    }
-    let content_type = live.unwrap_or_else(|| content_type_of(mount).to_owned());
+/// A source that came to an Icecast directly is known to the master's Icecast alone.
+pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, FrontError> {
+    let placement = shared.placement();
+    let content_type = match reported_type(shared, &placement, mount) {
+        Some(content_type) => content_type,
+        None => asked_type(master_of(&placement, mount)?, mount).await?,
+    };
     Ok(Reply::bare(
         200,
         vec![
@@ -74,15 +76,28 @@ pub(super) fn head(
     ))
 }
 
-/// What a path's extension promises, MP3 without one: the same guess as Icecast makes.
-fn content_type_of(mount: &MountPath) -> &'static str {
-    match mount.as_str().rsplit_once('.').map(|(_, extension)| extension) {
-        Some("ogg" | "oga" | "opus") => "application/ogg",
-        Some("aac") => "audio/aac",
-        Some("flac") => "audio/flac",
-        Some("webm") => "audio/webm",
-        _ => "audio/mpeg",
+fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> Option<String> {
+    let reported = || {
+        let source = placement.mounts.get(mount)?.source.as_ref()?;
+        Some(source.record.content_type.clone())
+    };
+    shared.stats.live_content_type(mount).or_else(reported)
+}
+
+/// The type that an Icecast gives the stream now. It knows no HEAD, so the stream is begun and left.
+async fn asked_type(address: SocketAddr, mount: &MountPath) -> Result<String, FrontError> {
+    let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
+    let answer = icecast::ask(address, request.as_bytes()).await?;
+    match answer.status {
+        200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),
+        404 => Err(FrontError::NoSource { mount: mount.clone() }),
+        _ => Err(answer.refusal().await),
     }
+}
+
+async fn reply(client: &mut TcpStream, request: &Sniffed, reply: &Reply) -> Result<(), FrontError> {
+    let written = client.write_all(&reply.to_bytes(request.head.version)).await;
+    written.map_err(|source| FrontError::Client { source })
 }
 
 /// The least that Icecast needs. No `Range`: a stream has no ranges, and players that ask for one take a 200.

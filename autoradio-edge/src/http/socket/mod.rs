@@ -9,6 +9,7 @@ mod tcp;
 mod listener;
 mod metadata;
 mod pages;
+mod redirect;
 mod source;
 mod tunnel;
 

@@ -155,7 +155,9 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::{IcecastSecrets, Standing, StandingReader};
+    use std::sync::Arc;
+
+    use crate::cluster::{Capacity, IcecastSecrets, Standing, StandingReader};
     use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
@@ -172,6 +174,9 @@ mod tests {
             standing: StandingReader::always(Standing::Sure),
             own_state: crate::peer::OwnState::new(|| unreachable!("pages do not tell it")),
             icecast_proxy: true,
+            icecast_port: 8000,
+            capacity_whole: Capacity::default(),
+            ledger: Arc::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
@@ -20,13 +20,13 @@ use tracing::{debug, info, warn};
 use super::sniff::{Sniffed, sniff};
 use super::source::SourceDesk;
 use super::{listener, metadata, pages, source, tcp};
-use crate::cluster::{IcecastSecrets, MountRecord, NodeName, StandingReader};
+use crate::cluster::{Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead};
 use crate::peer::{self, OwnState};
-use crate::placement::Placement;
+use crate::placement::{Ledger, Placement};
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
@@ -53,6 +53,12 @@ pub struct FrontSettings {
     pub own_state: OwnState,
     /// Whether listeners are served here; else they are sent to an Icecast.
     pub icecast_proxy: bool,
+    /// Port of this node's Icecast.
+    pub icecast_port: u16,
+    /// What this node can carry at most, the reserve of its record included.
+    pub capacity_whole: Capacity,
+    /// What this node has assigned to whom.
+    pub ledger: Arc<Mutex<Ledger>>,
 }
 
 /// The front's listening sockets, open and not served yet.
@@ -276,14 +282,17 @@ async fn serve_sniffed(
 ) -> Result<(), FrontError> {
     let reply = match route {
         Route::Source(mount) => return source::serve(shared, client, request, mount).await,
-        Route::Listener(mount) => return listener::serve(shared, client, request, mount).await,
+        Route::Listener(mount) => {
+            return listener::serve(shared, client, request, mount, false).await;
+        }
+        Route::Landed(mount) => return listener::serve(shared, client, request, mount, true).await,
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
-        Route::ListenerHead(mount) => listener::head(shared, &shared.placement(), mount)?,
+        Route::ListenerHead(mount) => listener::head(shared, mount).await?,
         Route::PeerState => peer_state(shared, &request.head)?,
         Route::Options => preflight(),
         Route::OptionsServer => Reply::empty(),

@@ -1,0 +1,78 @@
+//! What etcd keeps on this host: its data, and certificates where its user may read them.
+
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::chown;
+use tracing::warn;
+
+use super::ManagedEtcd;
+use crate::cluster::{ClusterError, TlsFiles};
+use crate::supervise::{self, user_of};
+
+impl ManagedEtcd {
+    pub(super) fn data_dir(&self) -> PathBuf {
+        self.state_dir.join("etcd")
+    }
+
+    /// Whether this etcd has been a member before. A log is what it goes by itself: without one it begins anew.
+    pub(super) fn has_data(&self) -> bool {
+        let Ok(logs) = std::fs::read_dir(self.data_dir().join("member/wal")) else { return false };
+        logs.flatten().any(|log| log.path().extension().is_some_and(|extension| extension == "wal"))
+    }
+
+    /// Makes room for new data. What was there is kept, for whoever wants to look at it.
+    pub(super) fn put_data_aside(&self) -> Result<(), ClusterError> {
+        let data = self.data_dir();
+        let free = |number: &u32| !aside(&data, *number).exists();
+        let number = (1..u32::MAX).find(free).unwrap_or(u32::MAX);
+        let kept = aside(&data, number);
+        std::fs::rename(&data, &kept).map_err(|source| files(&data, source))?;
+        warn!(kept = %kept.display(), "etcd was removed from its cluster: its old data is put aside, it joins again");
+        Ok(())
+    }
+
+    /// Copies the certificates to where etcd, which runs as a user of its own, can read them.
+    ///
+    /// Done at every start, so that renewed ones are taken over.
+    pub(super) fn install_certificates(&self, from: &TlsFiles) -> Result<TlsFiles, ClusterError> {
+        let dir = self.state_dir.join("etcd-tls");
+        let user = user_of(Some("etcd"));
+        supervise::prepare_dir("etcd", &dir, user.as_ref())?;
+        let install = |from: &Path, name: &str| {
+            let path = dir.join(name);
+            let bytes = std::fs::read(from).map_err(|source| files(from, source))?;
+            write_secret(&path, &bytes).map_err(|source| files(&path, source))?;
+            if let Some(user) = &user {
+                chown(&path, Some(user.uid), Some(user.gid))
+                    .map_err(|errno| files(&path, errno.into()))?;
+            }
+            Ok::<_, ClusterError>(path)
+        };
+        Ok(TlsFiles {
+            ca: install(&from.ca, "ca.pem")?,
+            certificate: install(&from.certificate, "cert.pem")?,
+            key: install(&from.key, "cert.key")?,
+        })
+    }
+}
+
+fn aside(data: &Path, number: u32) -> PathBuf {
+    data.with_file_name(format!("etcd.removed-{number}"))
+}
+
+/// Writes a new file that nobody else can read, not even for a moment.
+fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
+fn files(path: &Path, source: io::Error) -> ClusterError {
+    ClusterError::Files { path: path.display().to_string(), source }
+}

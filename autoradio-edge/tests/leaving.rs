@@ -1,0 +1,170 @@
+//! A daemon that is told to stop: it leaves first. A peer in this process uses the daemon's own etcd.
+#![expect(clippy::unwrap_used, reason = "a test stops where it cannot go on")]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoradio_edge::cluster::{ClusterSettings, EtcdAccess, LoadRecord, NodeName, Snapshot, Store};
+use autoradio_edge::placement::rendezvous;
+use nix::sys::signal::Signal;
+use support::{Joined, PATIENCE, free_ports, mount, node, signal, state_dir, until};
+use tempfile::TempDir;
+use tokio::sync::watch;
+
+/// A daemon on loopback, and what a test asks it.
+struct Daemon {
+    process: Child,
+    dir: TempDir,
+    admin: u16,
+    etcd: u16,
+}
+
+impl Daemon {
+    /// Starts `node1` and waits until it is ready.
+    async fn start(drain_timeout_s: u16) -> Self {
+        let [dns, http, icecast, admin, etcd, etcd_peer] = free_ports();
+        let dir = state_dir();
+        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_autoradio-edge"));
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.args(["run", "--domain", "radio.test", "--name", "node1", "--xdp", "off"]);
+        command.args(["--address", "127.0.0.1", "--dns-listen", "127.0.0.1"]);
+        for (flag, port) in [
+            ("--dns-port", dns),
+            ("--http-port", http),
+            ("--icecast-port", icecast),
+            ("--etcd-client-port", etcd),
+            ("--etcd-peer-port", etcd_peer),
+            ("--drain-timeout", drain_timeout_s),
+        ] {
+            command.args([flag, &port.to_string()]);
+        }
+        command.arg("--admin-listen").arg(format!("127.0.0.1:{admin}"));
+        command.arg("--state-dir").arg(dir.path());
+        let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
+        let daemon = Self { process, dir, admin, etcd };
+        let ready = async || daemon.ready().then_some(());
+        until("the node is ready", PATIENCE, ready).await;
+        daemon
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("daemon.log")).unwrap()
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut answer = String::new();
+        if let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.admin)) {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let _ = write!(stream, "GET {path} HTTP/1.0\r\n\r\n");
+            let _ = stream.read_to_string(&mut answer);
+        }
+        answer
+    }
+
+    fn ready(&self) -> bool {
+        self.get("/readyz").starts_with("HTTP/1.0 200")
+    }
+
+    fn tell(&self, told: Signal) {
+        signal(i32::try_from(self.process.id()).unwrap(), told);
+    }
+
+    async fn says(&self, what: &str) {
+        until(what, PATIENCE, async || self.log().contains(what).then_some(())).await;
+    }
+
+    /// Waits until it has ended by itself, and well.
+    async fn ends(&mut self) {
+        let process = &mut self.process;
+        let ended = until("it ends", PATIENCE, async || process.try_wait().unwrap()).await;
+        assert!(ended.success(), "{ended:?}\n{}", self.log());
+    }
+
+    /// A peer in this process.
+    async fn peer(&self) -> Joined {
+        Joined::with(ClusterSettings {
+            etcd: self.access(),
+            node: node("peer"),
+            lease_ttl: Duration::from_secs(3),
+            timeout: Duration::from_secs(2),
+            load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            heartbeat: Duration::from_secs(1),
+            preference: rendezvous::PREFERENCE,
+        })
+        .await
+    }
+
+    fn access(&self) -> EtcdAccess {
+        EtcdAccess::plain(vec![format!("http://127.0.0.1:{}", self.etcd)])
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if self.process.try_wait().unwrap().is_none() {
+            self.tell(Signal::SIGTERM);
+            self.tell(Signal::SIGTERM);
+            let _ = self.process.wait();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_told_to_stop_hands_its_mounts_over_first() {
+    let mut daemon = Daemon::start(600).await;
+    let store = Store::connect(&daemon.access(), PATIENCE).await.unwrap();
+    let peer = daemon.peer().await;
+    peer.until("both are there", PATIENCE, |it| it.nodes.len() == 2).await;
+    for number in 0..20 {
+        store.create_mount(&mount(&format!("/m{number}"))).await.unwrap();
+    }
+    let own: NodeName = "node1".parse().unwrap();
+    let held = |it: &Snapshot| it.masters.values().filter(|it| it.node == own).count();
+    let shared = |it: &Arc<Snapshot>| it.masters.len() == 20 && (1..20).contains(&held(it));
+    peer.until("both have mounts", PATIENCE, shared).await;
+    assert!(daemon.get("/v1/status").contains("\"standing\":\"sure\""));
+    assert!(daemon.get("/metrics").contains("autoradio_cluster_standing{standing=\"sure\"} 1"));
+
+    daemon.tell(Signal::SIGTERM);
+    let elsewhere = |it: &Arc<Snapshot>| it.masters.len() == 20 && held(it) == 0;
+    let last = peer.until("the peer has them all", PATIENCE, elsewhere).await;
+    assert!(last.nodes.contains_key(&own), "handed over, not lost with the lease");
+    daemon.ends().await;
+    let log = daemon.log();
+    assert!(log.contains("handed over") && !log.contains("leaving with listeners"), "{log}");
+    peer.die().await;
+}
+
+#[tokio::test]
+async fn a_node_that_drains_is_not_ready_and_a_second_signal_ends_its_wait() {
+    let mut daemon = Daemon::start(600).await;
+    let peer = daemon.peer().await;
+    let both = |it: &Arc<Snapshot>| it.nodes.len() == 2;
+    peer.until("both are there", PATIENCE, both).await;
+    until("the daemon sees it", PATIENCE, async || {
+        daemon
+            .log()
+            .contains("nodes in force have changed nodes=[NodeName(\"node1\"), NodeName")
+            .then_some(())
+    })
+    .await;
+    // Its etcd stands still, so that its wish cannot be written and it waits.
+    let etcd = fs::read_to_string(daemon.dir.path().join("run/etcd.pid")).unwrap();
+    let digits: String = etcd.chars().take_while(char::is_ascii_digit).collect();
+    signal(digits.parse().unwrap(), Signal::SIGSTOP);
+    daemon.tell(Signal::SIGTERM);
+    daemon.says("this node takes nothing new").await;
+    assert!(!daemon.ready());
+    daemon.tell(Signal::SIGTERM);
+    daemon.says("a second time").await;
+    signal(digits.parse().unwrap(), Signal::SIGCONT);
+    daemon.ends().await;
+    peer.die().await;
+}
