@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::{Host, tail};
+use crate::host::{Host, tail_of_daemon};
 use crate::names::{self, BRIDGE, HOSTS_MAX, Role};
 use crate::node::{self, NodeSettings};
 use crate::persist::{self, Record};
@@ -207,7 +207,7 @@ impl Drop for Lab {
         }
         if std::thread::panicking() {
             for node in &self.nodes {
-                let log = tail(&node.log_path());
+                let log = tail_of_daemon(&node.log_path());
                 eprintln!("the end of {}'s log:\n{log}", node.host().name());
             }
         }
