@@ -92,8 +92,13 @@ pub const HTTP_PAGE_MS_MAX: u64 = 30_000;
 pub const HTTP_STATUS_MOUNTS_MAX: usize = 500;
 /// Longest wait for short answers to finish when the front stops, in milliseconds.
 pub const HTTP_STOP_MS_MAX: u64 = 2_000;
-/// Longest wait for an Icecast to let go of a source that was taken over, in milliseconds.
-pub const HTTP_TAKEOVER_MS_MAX: u64 = 1_500;
+/// Longest wait of a source for a master that takes it, in milliseconds: while nobody holds the mount, its holder's
+/// Icecast does not answer, or still holds another source. Source clients wait four seconds at least (libshout).
+pub const HTTP_MASTER_MS_MAX: u64 = 3_000;
+/// Longest time that an old title, or the end of a source that may not stay, is tried on an Icecast, in milliseconds.
+pub const HTTP_INSIST_MS_MAX: u64 = 1_500;
+/// Titles that wait to be written to etcd, at most one of each mount; of more mounts the newest are dropped.
+pub const TITLES_WAITING_MAX: usize = 1_024;
 /// Password checks (argon2) that run at one time: each takes tens of milliseconds and tens of megabytes.
 pub const HTTP_PASSWORD_CHECKS_MAX: usize = 4;
 /// Password checks that wait for their turn; more are refused, to come again.
@@ -106,6 +111,10 @@ pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
 pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.
 pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
+
+/// Mounts that one Icecast relays at one time. Icecast 2.4 compares all of them with all at each reload and answers
+/// nobody meanwhile: a third of a second at 500, more than a second at 1 000, half a minute at 10 000.
+pub const ICECAST_RELAYS_MAX: usize = 500;
 
 /// Longest log line taken from a child process, in bytes; the rest of the line is cut.
 pub const CHILD_LOG_LINE_BYTES_MAX: usize = 4 * 1024;

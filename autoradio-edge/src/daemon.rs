@@ -112,7 +112,8 @@ async fn serve(
     signals: Signals,
 ) -> Result<(), DaemonError> {
     let node = Node::start(config, kernel, etcd).await?;
-    let sources = Sources { status: Box::new(node.status_source().function()), metrics };
+    let status = Box::new(node.status_source().function());
+    let sources = Sources { status, metrics, gate: node.gate() };
     node.serve(ports, sources);
     signals.stop.cancelled().await;
     if signals.at_once.run_until_cancelled(node.drain()).await.is_none() {
@@ -229,6 +230,7 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
     let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
     IcecastSettings::debian(
         state_dir,
+        (config.name.clone(), config.admin_listen),
         config.icecast_port,
         domain,
         config.clients_max.saturating_mul(2),

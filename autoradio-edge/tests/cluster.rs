@@ -111,6 +111,50 @@ async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
 }
 
 #[tokio::test]
+async fn a_mounts_last_title_is_kept_for_its_newest_epoch_and_goes_with_the_mount() {
+    let etcd = Etcd::start().await;
+    let joined = etcd.join("a").await;
+    let store = etcd.store().await;
+    let live = path("/live.mp3");
+    store.create_mount(&mount("/live.mp3")).await.unwrap();
+    let mut snapshots = joined.handle.snapshots.clone();
+    let held = snapshots.wait_for(|it| it.masters.contains_key(&live));
+    let epoch = in_time("a master", USABLE, held).await.unwrap().masters[&live].epoch;
+
+    let titles = &joined.handle.titles;
+    for number in 0..50 {
+        titles.keep(&live, epoch, format!("song={number}"));
+    }
+    let title = |it: &std::sync::Arc<Snapshot>| Some(it.titles.get(&live)?.query.clone());
+    let last = |it: &std::sync::Arc<Snapshot>| title(it).as_deref() == Some("song=49");
+    joined.until("the last title is kept", PATIENCE, last).await;
+    titles.keep(&live, epoch - 1, "song=of+an+earlier+epoch".to_owned());
+    titles.keep(&path("/no.mp3"), epoch, "song=of+no+mount".to_owned());
+    in_time("both are tried", PATIENCE, async {
+        while titles.waiting_for(&live).is_some() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    titles.keep(&live, epoch + 1, "song=next".to_owned());
+    let mut seen = Vec::new();
+    joined
+        .until("the next epoch's title is kept", PATIENCE, |it| {
+            seen.extend(title(it));
+            assert_eq!(it.titles.len(), 1, "a mount that is not there has no title");
+            seen.last().is_some_and(|query| query == "song=next")
+        })
+        .await;
+    assert!(!seen.iter().any(|query| query.contains("earlier")), "{seen:?}");
+
+    store.delete_mount(&live).await.unwrap();
+    let gone = |it: &std::sync::Arc<Snapshot>| it.mounts.is_empty() && it.titles.is_empty();
+    joined.until("the mount and its title are gone", USABLE, gone).await;
+    joined.leave().await;
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
 async fn a_lost_claim_and_a_revoked_lease_heal() {
     let etcd = Etcd::start().await;
     let joined = etcd.join("a").await;

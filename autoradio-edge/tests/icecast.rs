@@ -8,29 +8,29 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::IcecastSecrets;
+use autoradio_common::limits::MOUNTS_MAX;
+use autoradio_edge::cluster::{IcecastSecrets, Master, Snapshot};
 use autoradio_edge::icecast::{Icecast, IcecastDoor, IcecastError, IcecastSettings, start};
-use autoradio_edge::placement::{PlacedMount, Placement};
+use autoradio_edge::placement::{Placement, place};
 use autoradio_edge::supervise::ChildState;
 use nix::sys::signal::Signal;
-use support::{PATIENCE, free_ports, in_time, lives, mount, path, signal, state_dir, until};
+use support::{PATIENCE, free_ports, in_time, lives, mount, node, path, signal, state_dir, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-fn placement(paths: &[&str]) -> Arc<Placement> {
-    placement_named(paths, "A </mount> & \"more\"")
-}
-
-fn placement_named(paths: &[&str], name: &str) -> Arc<Placement> {
-    let mounts = paths.iter().map(|it| {
-        let mut record = mount(it);
-        record.name = Some(name.to_owned());
-        (
-            path(it),
-            PlacedMount { record: Arc::new(record), master: None, title: None, source: None },
-        )
-    });
-    Arc::new(Placement { mounts: mounts.collect(), ..Placement::default() })
+/// Mounts of a peer at an IPv6 address, so that Icecast has relays to know.
+fn placement(paths: &[String]) -> Arc<Placement> {
+    let mut snapshot = Snapshot::default();
+    let mut peer = node("peer");
+    peer.peer_address = "::1".parse().unwrap();
+    snapshot.nodes.insert(peer.name.clone(), Arc::new(peer));
+    for it in paths {
+        let master = Master { node: "peer".parse().unwrap(), epoch: 1 };
+        snapshot.masters.insert(path(it), master);
+        snapshot.mounts.insert(path(it), Arc::new(mount(it)));
+    }
+    Arc::new(place(&snapshot))
 }
 
 fn secrets() -> IcecastSecrets {
@@ -42,20 +42,36 @@ fn secrets() -> IcecastSecrets {
 }
 
 fn settings(dir: &std::path::Path, port: u16) -> IcecastSettings {
+    // Nobody listens there: no source is let in.
+    let own = ("own".parse().unwrap(), (Ipv4Addr::LOCALHOST, 9).into());
     IcecastSettings {
         listen_address: Some(Ipv4Addr::LOCALHOST.into()),
-        ..IcecastSettings::debian(dir.to_owned(), port, "radio.test".to_owned(), 5_000)
+        ..IcecastSettings::debian(dir.to_owned(), own, port, "radio.test".to_owned(), 5_000)
     }
 }
 
-/// A source on `/live.mp3`; it stays while its connection does.
-fn on_air(port: u16) -> TcpStream {
-    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
-    // `source:hackme`
-    let auth = "Authorization: Basic c291cmNlOmhhY2ttZQ==\r\n";
-    write!(stream, "SOURCE /live.mp3 HTTP/1.0\r\n{auth}Content-Type: audio/mpeg\r\n\r\n").unwrap();
+/// Says yes to every source that Icecast asks about; where it is asked.
+async fn open_gate() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut asker, _)) = listener.accept().await {
+            let mut question = [0; 4_096];
+            let _ = asker.read(&mut question).await;
+            let _ = asker.write_all(b"HTTP/1.0 200 OK\r\nicecast-auth-user: 1\r\n\r\n").await;
+        }
+    });
+    address
+}
+
+/// A source of `/live.mp3` that Icecast has let in.
+async fn on_air(port: u16) -> tokio::net::TcpStream {
+    let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+    let head = "SOURCE /live.mp3 HTTP/1.0\r\nAuthorization: Basic c291cmNlOmhhY2ttZQ==\r\n\
+        Content-Type: audio/mpeg\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).unwrap();
+    stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.0 200");
     stream
 }
@@ -87,7 +103,7 @@ fn pid(icecast: &Icecast) -> Option<i32> {
 async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restart() {
     let dir = state_dir();
     let [port] = free_ports();
-    let (place, placements) = watch::channel(placement(&["/live.mp3"]));
+    let (place, placements) = watch::channel(placement(&["/live.mp3".to_owned()]));
     let cancel = CancellationToken::new();
     let (icecast, task) =
         start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
@@ -96,22 +112,16 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     in_time("Icecast answers", PATIENCE, answering.wait_for(|answers| *answers)).await.unwrap();
     until("Icecast answers", PATIENCE, answers).await;
     let first = pid(&icecast).unwrap();
-    let _source = on_air(port);
-    until("the source has the mount's name", PATIENCE, async || {
-        whole(port, "/status-json.xsl")?.contains("A </mount>").then_some(())
-    })
-    .await;
-
-    let nasty = ["/live.mp3", "/<b>&'\" ü.ogg", "/a/b/c%41"];
-    place.send_replace(placement_named(&nasty, "Another name"));
+    let nasty = ["/live.mp3", "/<b>&'\" ü.ogg", "/a/b/c%41"].map(str::to_owned);
+    place.send_replace(placement(&nasty));
     let config = dir.path().join("icecast/icecast.xml");
     until("the new mounts are written", Duration::from_secs(2), async || {
         let text = std::fs::read_to_string(&config).unwrap();
         text.contains("/a/b/c%41").then_some(())
     })
     .await;
-    until("the live source has its new name", PATIENCE, async || {
-        whole(port, "/status-json.xsl")?.contains("Another name").then_some(())
+    until("the new mounts are known", PATIENCE, async || {
+        whole(port, "/admin/stats")?.contains("c%41").then_some(())
     })
     .await;
     assert_eq!(pid(&icecast), Some(first), "reloaded, not restarted");
@@ -124,6 +134,28 @@ async fn icecast_takes_the_configuration_and_every_change_of_it_without_a_restar
     cancel.cancel();
     in_time("Icecast stops", PATIENCE, task).await.unwrap();
     assert!(!lives(second));
+}
+
+#[tokio::test]
+async fn ten_thousand_mounts_are_known_and_changed_within_seconds() {
+    let dir = state_dir();
+    let [port] = free_ports();
+    let paths: Vec<String> = (0..MOUNTS_MAX).map(|number| format!("/{number:05}.mp3")).collect();
+    let (place, placements) = watch::channel(placement(&paths));
+    let cancel = CancellationToken::new();
+    let (icecast, task) =
+        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
+    let knows = async |path: &str| whole(port, "/admin/stats")?.contains(path).then_some(());
+    until("Icecast starts", PATIENCE, async || knows("/00001.mp3").await).await;
+    let pid = pid(&icecast);
+
+    place.send_replace(placement(&paths[5_000..]));
+    until("it knows the change", PATIENCE, async || knows("/05001.mp3").await).await;
+    let answers = status(port, "/status-json.xsl").unwrap();
+    assert!(answers.contains(" 200 "), "{answers}");
+    assert_eq!(self::pid(&icecast), pid, "reloaded, not restarted");
+    cancel.cancel();
+    in_time("Icecast stops", PATIENCE, task).await.unwrap();
 }
 
 #[tokio::test]
@@ -143,7 +175,6 @@ async fn the_configuration_is_not_for_everybodys_eyes() {
 
 /// A listener of `/live.mp3` whose address is `from`; it stays while its connection does. A source takes a moment to play.
 async fn listen(from: [u8; 4], port: u16) -> tokio::net::TcpStream {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     until("Icecast plays", PATIENCE, async || {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind((Ipv4Addr::from(from), 0).into()).unwrap();
@@ -160,18 +191,18 @@ async fn listen(from: [u8; 4], port: u16) -> tokio::net::TcpStream {
 async fn icecasts_listeners_are_counted_without_the_relays_of_other_nodes() {
     let dir = state_dir();
     let [port] = free_ports();
-    let (_place, placements) = watch::channel(placement(&["/live.mp3"]));
+    let (_place, placements) = watch::channel(placement(&[]));
     let cancel = CancellationToken::new();
-    let (icecast, task) =
-        start(settings(dir.path(), port), secrets(), placements, cancel.clone()).await.unwrap();
+    let settings = IcecastSettings { admin: open_gate().await, ..settings(dir.path(), port) };
+    let (icecast, task) = start(settings, secrets(), placements, cancel.clone()).await.unwrap();
     let mut answering = icecast.answers.clone();
     in_time("Icecast answers", PATIENCE, answering.wait_for(|answers| *answers)).await.unwrap();
     let door = IcecastDoor::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &secrets());
     let relay = std::net::IpAddr::from([127, 0, 0, 2]);
     let listeners = async || door.listeners(|address| *address == relay).await.unwrap();
     assert_eq!(listeners().await, [], "nothing plays");
-    let mut source = on_air(port);
-    source.write_all(&vec![0; 40_000]).unwrap();
+    let mut source = on_air(port).await;
+    source.write_all(&vec![0; 40_000]).await.unwrap();
     let _relay = listen([127, 0, 0, 2], port).await;
     let _people = [listen([127, 0, 0, 3], port).await, listen([127, 0, 0, 4], port).await];
     until("both people are counted, and the relay is not", PATIENCE, async || {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{Capacity, EtcdAccess, NodeRecord, Standing};
-use autoradio_edge::http::{Front, FrontSettings, FrontStats};
+use autoradio_edge::http::{Front, FrontSettings, FrontStats, SourceGate};
 use autoradio_edge::peer::ask_all;
 use autoradio_edge::placement::Placement;
 use nix::sys::signal::Signal;
@@ -56,6 +56,13 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
         settings.etcd = EtcdAccess::plain(vec![format!("http://127.0.0.1:{}", way.port)]);
     }
     let joined = Joined::with(settings).await;
+    let placements = watch::channel(Arc::new(Placement::default())).1;
+    let gate = SourceGate::new(
+        record.name.clone(),
+        joined.handle.secrets.clone(),
+        placements.clone(),
+        joined.handle.standing.clone(),
+    );
     let settings = FrontSettings {
         domain: "radio.test".to_owned(),
         node: record.name.clone(),
@@ -65,11 +72,12 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
         standing: joined.handle.standing.clone(),
         own_state: joined.handle.own_state.clone(),
         icecast_proxy: true,
-        icecast_port: 8000,
+        icecast: ([127, 0, 0, 1], 8000).into(),
+        gate: Arc::new(gate),
+        titles: joined.handle.titles.clone(),
         capacity_whole: Capacity::default(),
         ledger: Arc::default(),
     };
-    let placements = watch::channel(Arc::new(Placement::default())).1;
     let stats = Arc::new(FrontStats::default());
     tokio::spawn(front.run(settings, placements, stats, CancellationToken::new()));
     (joined, record)

@@ -1,8 +1,10 @@
-//! The admin port: health, metrics and status for the operator and for machines that watch.
+//! The admin port: health, metrics and status for the operator and for machines that watch, and what
+//! this node's Icecast asks about its sources.
 //!
-//! In: a function that tells the node's [`Status`]. Out: HTTP on a private address. Never here: decisions.
+//! In: a function that tells the node's [`Status`], and the front's gate. Out: HTTP on a private address. Never here: decisions.
 
 mod socket;
+mod source_auth;
 mod status;
 
 use std::io;
@@ -13,12 +15,14 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster::Standing;
+use crate::http::SourceGate;
 
 pub use socket::AdminServer;
+pub use source_auth::SOURCE_AUTH_PATH;
 pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 
 /// Media type of the Prometheus text format.
@@ -45,6 +49,8 @@ pub struct Sources {
     pub status: Box<dyn Fn() -> Status + Send + Sync>,
     /// The metrics of this process.
     pub metrics: PrometheusHandle,
+    /// What judges the sources of this node's Icecast.
+    pub gate: Arc<SourceGate>,
 }
 
 fn router(sources: Arc<Sources>) -> Router {
@@ -53,6 +59,7 @@ fn router(sources: Arc<Sources>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(render_metrics))
         .route("/v1/status", get(status))
+        .route(SOURCE_AUTH_PATH, post(source_auth::judge))
         .with_state(sources)
 }
 

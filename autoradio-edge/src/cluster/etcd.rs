@@ -1,7 +1,7 @@
 //! Speaks to etcd: keys and transactions here, the rest in `etcd/`. Nothing else knows the client library.
 //!
 //! `access` says how etcd is reached, `connection` whom of several to ask, `failure` what errors mean; `watching` follows
-//! changes, `lease` holds what lives with a node, `members` manages the members of the cluster.
+//! changes, `lease` holds what lives with a node, `title` writes titles, `members` manages the members of the cluster.
 
 mod access;
 mod batch;
@@ -10,6 +10,7 @@ mod endpoints;
 mod failure;
 mod lease;
 mod members;
+mod title;
 mod watching;
 
 use std::future::Future;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use etcd_client::{
-    Client, Compare, CompareOp, Error, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse,
+    Client, Compare, CompareOp, Error, GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, TxnResponse,
 };
 
 pub(super) use batch::KeyChange;
@@ -179,24 +180,21 @@ impl Store {
             .when([when])
             .and_then([TxnOp::put(key, value, None)])
             .or_else([TxnOp::get(key, None)]);
-        let Answered { answer, repeated, .. } = self
-            .ask(|mut client| {
-                let txn = txn.clone();
-                async move { client.txn(txn).await }
-            })
-            .await?;
+        let Answered { answer, repeated, .. } = self.commit(txn).await?;
         let stands = |half: &TxnOpResponse| matches!(half, TxnOpResponse::Get(get) if get.kvs().iter().any(|kv| kv.value() == value));
         Ok(answer.succeeded() || (repeated && answer.op_responses().iter().any(stands)))
     }
 
+    async fn commit(&self, txn: Txn) -> Result<Answered<TxnResponse>, ClusterError> {
+        self.ask(|mut client| {
+            let txn = txn.clone();
+            async move { client.txn(txn).await }
+        })
+        .await
+    }
+
     async fn each(&self, halves: Vec<TxnOp>) -> Result<usize, ClusterError> {
-        let txn = Txn::new().and_then(halves);
-        let answer = self
-            .call(|mut client| {
-                let txn = txn.clone();
-                async move { client.txn(txn).await }
-            })
-            .await?;
+        let answer = self.commit(Txn::new().and_then(halves)).await?.answer;
         let done =
             |half: &TxnOpResponse| matches!(half, TxnOpResponse::Txn(txn) if txn.succeeded());
         Ok(answer.op_responses().iter().filter(|half| done(half)).count())

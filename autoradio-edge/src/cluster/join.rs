@@ -14,7 +14,7 @@ use super::outage::Outage;
 use super::standing::LeaseClock;
 use super::{
     ClusterError, EtcdAccess, IcecastSecrets, LoadRecord, NodeRecord, Preference, Snapshot,
-    Standing, StandingReader, Store,
+    Standing, StandingReader, Store, TitleWriter,
 };
 use crate::clock;
 use crate::peer::{OwnState, PeerState};
@@ -58,6 +58,8 @@ pub struct ClusterHandle {
     pub health: watch::Receiver<EtcdHealth>,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
+    /// Keeps the titles of mounts in etcd.
+    pub titles: TitleWriter,
     /// What this node answers its peers.
     pub own_state: OwnState,
     drain_wish: watch::Sender<bool>,
@@ -85,7 +87,7 @@ pub async fn join(
     // Questions about the lease must fail early enough to be asked again before it ends.
     let lease_timeout = settings.timeout.min(settings.lease_ttl / 3);
     let lease_store = store.with_timeout(lease_timeout);
-    let follower = Follower::start(store).await?;
+    let follower = Follower::start(store.clone()).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
     let (drain_wish, wished) = watch::channel(false);
     let lease = LeaseClock::new();
@@ -116,13 +118,17 @@ pub async fn join(
     };
     let first = member.enter_patiently().await?;
     let (standing, own_state) = (lease.reader(), own_state(own, lease, snapshots.clone()));
-    let handle = ClusterHandle { snapshots, secrets, health, standing, own_state, drain_wish };
+    let titles = TitleWriter::default();
+    let keeping_titles = titles.clone().run(store, cancel.clone());
+    let handle =
+        ClusterHandle { snapshots, secrets, health, standing, titles, own_state, drain_wish };
     let task = tokio::spawn(async move {
         tokio::join!(
             follower.run(health_sender, cancel.clone()),
             member.run(first, cancel.clone()),
             outage.run(cancel.clone()),
             neighbours.run(cancel),
+            keeping_titles,
         );
     });
     Ok((handle, task))

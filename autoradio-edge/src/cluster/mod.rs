@@ -5,7 +5,8 @@
 //!
 //! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
 //! `member` keeps this node's lease, record and claims; `outage` asks peers while the lease is in doubt; `neighbours` ends
-//! the leases of dead daemons; `mounts`, `drains` and `secrets` are what `radioctl` and the first node write.
+//! the leases of dead daemons; `titles` keeps titles; `mounts`, `drains` and `secrets` are what `radioctl` and the first
+//! node write.
 
 // Pure: what stands in etcd and what it means.
 mod backup;
@@ -32,6 +33,7 @@ mod outage;
 mod password;
 mod secrets;
 mod standing;
+mod titles;
 
 pub use backup::{Backup, BackupError, CurrentMount, MountChange};
 pub use claims::{Candidate, Preference};
@@ -51,3 +53,4 @@ pub use record::{
 };
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};
 pub use standing::{Standing, StandingReader};
+pub use titles::TitleWriter;

@@ -79,13 +79,9 @@ impl Store {
         Err(ClusterError::MountChanged { path: changed.record.path.clone() })
     }
 
-    /// Deletes a mount, damaged or not.
+    /// Deletes a mount, damaged or not, and its title.
     pub async fn delete_mount(&self, path: &MountPath) -> Result<(), ClusterError> {
-        if self.delete(&Key::Mount(path.clone()).to_string()).await? {
-            Ok(())
-        } else {
-            Err(unknown(path))
-        }
+        if self.delete_with_title(path).await? { Ok(()) } else { Err(unknown(path)) }
     }
 }
 

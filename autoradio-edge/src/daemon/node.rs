@@ -1,5 +1,6 @@
 //! One node: what runs on top of its etcd, from joining the cluster to leaving it.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snap
 use crate::config::Config;
 use crate::dataplane::XdpMode;
 use crate::dns::{Responder, compile};
-use crate::http::{FrontSettings, FrontStats};
+use crate::http::{FrontSettings, FrontStats, SourceGate};
 use crate::icecast::{self, Icecast};
 use crate::placement::{Ledger, Placement, Placer};
 
@@ -43,6 +44,7 @@ pub(super) struct Node {
     ledger: Arc<Mutex<Ledger>>,
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
+    gate: Arc<SourceGate>,
     icecast: Icecast,
     serving: TaskTracker,
     stop_serving: CancellationToken,
@@ -102,15 +104,10 @@ impl Node {
         let serving = TaskTracker::new();
         serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
         let stats = Arc::new(FrontStats::default());
-        let sampler = Sampler {
-            interface: config.interface.clone(),
-            stats: stats.clone(),
-            icecast: (!config.icecast_proxy).then(|| icecast_door(&config, &cluster.secrets)),
-            placements: placements.clone(),
-            load: load_sender,
-        };
+        let sampler = sampler(&config, &cluster, &stats, &placements, load_sender);
         serving.spawn(stop_serving.clone().run_until_cancelled_owned(sampler.run()));
         Ok(Self {
+            gate: source_gate(&config, &cluster, &placements),
             config,
             kernel,
             responder,
@@ -147,6 +144,11 @@ impl Node {
         }
     }
 
+    /// What judges the sources of this node's Icecast.
+    pub(super) fn gate(&self) -> Arc<SourceGate> {
+        self.gate.clone()
+    }
+
     /// Opens the node to clients.
     pub(super) fn serve(&self, ports: Ports, sources: Sources) {
         let stop = || self.stop_serving.clone();
@@ -165,9 +167,11 @@ impl Node {
             standing: self.cluster.standing.clone(),
             own_state: self.cluster.own_state.clone(),
             icecast_proxy: self.config.icecast_proxy,
-            icecast_port: self.config.icecast_port,
+            icecast: (Ipv4Addr::LOCALHOST, self.config.icecast_port).into(),
             capacity_whole: self.config.capacity_whole,
             ledger: self.ledger.clone(),
+            gate: self.gate.clone(),
+            titles: self.cluster.titles.clone(),
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
@@ -233,6 +237,33 @@ impl Node {
         self.stop_cluster.cancel();
         ended(self.cluster_task, "cluster").await;
     }
+}
+
+/// What tells this node's load.
+fn sampler(
+    config: &Config,
+    cluster: &ClusterHandle,
+    stats: &Arc<FrontStats>,
+    placements: &watch::Receiver<Arc<Placement>>,
+    load: watch::Sender<Arc<LoadRecord>>,
+) -> Sampler {
+    Sampler {
+        interface: config.interface.clone(),
+        stats: stats.clone(),
+        icecast: (!config.icecast_proxy).then(|| icecast_door(config, &cluster.secrets)),
+        placements: placements.clone(),
+        load,
+    }
+}
+
+/// What judges the sources that come to this node's Icecast.
+fn source_gate(
+    config: &Config,
+    cluster: &ClusterHandle,
+    placements: &watch::Receiver<Arc<Placement>>,
+) -> Arc<SourceGate> {
+    let (name, secrets) = (config.name.clone(), cluster.secrets.clone());
+    Arc::new(SourceGate::new(name, secrets, placements.clone(), cluster.standing.clone()))
 }
 
 /// Whether another node lives that does not drain itself.

@@ -43,6 +43,11 @@ impl Credentials {
         Some(Self { user: user.to_owned(), password: password.to_owned() })
     }
 
+    /// Credentials that were not given in a head.
+    pub(super) fn new(user: &str, password: &str) -> Self {
+        Self { user: user.to_owned(), password: password.to_owned() }
+    }
+
     /// The value of an `Authorization` field that gives these credentials.
     pub(super) fn basic(user: &str, password: &str) -> String {
         format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
@@ -80,9 +85,18 @@ impl Verifier {
         head: &RequestHead,
         record: &MountRecord,
     ) -> Result<bool, FrontError> {
-        let Some(given) = Credentials::of(head) else {
-            return Ok(false);
-        };
+        match Credentials::of(head) {
+            Some(given) => self.knows(given, record).await,
+            None => Ok(false),
+        }
+    }
+
+    /// Like [`Self::allows`], of credentials that came another way than in a head.
+    pub(super) async fn knows(
+        &self,
+        given: Credentials,
+        record: &MountRecord,
+    ) -> Result<bool, FrontError> {
         let user_right = bool::from(given.user.as_bytes().ct_eq(record.source_username.as_bytes()));
         let hash = record.source_password_hash.clone();
         let tag = self.tag(&given, &hash);

@@ -15,6 +15,7 @@ mod reply;
 
 // The decisions: what is asked for, and by whom.
 mod auth;
+mod gate;
 mod playlist;
 mod route;
 mod stats;
@@ -27,6 +28,7 @@ mod testing;
 
 pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
+pub use gate::{Refusal, SourceClaim, SourceGate};
 pub use head::{HttpVersion, RequestHead};
 pub use socket::{Front, FrontSettings};
 pub use stats::{FrontStats, FrontView, MountView};

@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 
-use super::RequestHead;
-use crate::cluster::{MountRecord, Snapshot};
+use tokio::sync::watch;
+
+use super::{RequestHead, SourceGate};
+use crate::cluster::{IcecastSecrets, MountRecord, Snapshot, Standing, StandingReader};
 use crate::placement::{Placement, place};
 
 /// The head that `text` is.
@@ -30,4 +32,21 @@ pub(super) fn placement_of(paths: &[&str]) -> Placement {
         snapshot.mounts.insert(record.path.clone(), Arc::new(record));
     }
     place(&snapshot)
+}
+
+/// Passwords of a cluster.
+pub(super) fn secrets() -> IcecastSecrets {
+    IcecastSecrets {
+        source_password: "inner".to_owned(),
+        relay_password: String::new(),
+        admin_password: String::new(),
+    }
+}
+
+/// The gate of a node that knows no mounts.
+pub(super) fn gate() -> Arc<SourceGate> {
+    let (_, placements) = watch::channel(Arc::new(placement_of(&[])));
+    let node = "node1".parse().expect("a node name");
+    let standing = StandingReader::always(Standing::Sure);
+    Arc::new(SourceGate::new(node, secrets(), placements, standing))
 }

@@ -1,14 +1,15 @@
 //! Icecast's configuration as text. Pure.
 
 use std::fmt::{Display, Write};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
-use autoradio_common::limits::{HTTP_HEAD_MS_MAX, MOUNTS_MAX};
+use autoradio_common::limits::{HTTP_HEAD_MS_MAX, ICECAST_RELAYS_MAX, MOUNTS_MAX};
 use quick_xml::escape::escape;
 
-use crate::cluster::{IcecastSecrets, MountPath};
-use crate::placement::{PlacedMount, Placement};
+use crate::api::SOURCE_AUTH_PATH;
+use crate::cluster::{IcecastSecrets, MountPath, NodeName, NodeRecord};
+use crate::placement::Placement;
 
 /// What a listener may lag behind before Icecast drops it, in bytes.
 const QUEUE_BYTES: u32 = 1024 * 1024;
@@ -18,6 +19,9 @@ const BURST_BYTES: u32 = 64 * 1024;
 const SOURCE_TIMEOUT_S: u32 = 10;
 /// Silence after which a client is dropped, in seconds.
 const CLIENT_TIMEOUT_S: u32 = 30;
+
+/// Name under which the cluster's relays listen.
+const RELAY_USER: &str = "relay";
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
@@ -31,6 +35,10 @@ pub struct IcecastSettings {
     pub listen_address: Option<IpAddr>,
     /// Port to listen on.
     pub port: u16,
+    /// This node: what it is not master of, it relays.
+    pub node: NodeName,
+    /// The daemon's admin port, where Icecast asks whether a source may come in.
+    pub admin: SocketAddr,
     /// Name that Icecast calls itself in its pages and playlists.
     pub hostname: String,
     /// Connections that Icecast holds at one time: listeners, sources and relays together.
@@ -43,18 +51,36 @@ pub struct IcecastSettings {
 
 impl IcecastSettings {
     /// Settings with everything as Debian's package has it.
-    pub fn debian(state_dir: PathBuf, port: u16, hostname: String, clients_max: u32) -> Self {
+    pub fn debian(
+        state_dir: PathBuf,
+        (node, admin): (NodeName, SocketAddr),
+        port: u16,
+        hostname: String,
+        clients_max: u32,
+    ) -> Self {
         Self {
             program: "icecast2".into(),
             state_dir,
             listen_address: None,
             port,
+            node,
+            admin: reachable(admin),
             hostname,
             clients_max,
             web_root: "/usr/share/icecast2/web".into(),
             admin_root: "/usr/share/icecast2/admin".into(),
         }
     }
+}
+
+/// An address to reach a local listener at: one that listens on all addresses is on loopback too.
+fn reachable(listens: SocketAddr) -> SocketAddr {
+    let loopback = match listens.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(loopback, listens.port())
 }
 
 /// Icecast's whole configuration. The same placement always gives the same text.
@@ -73,8 +99,9 @@ pub fn render(
         xml.text("hostname", &settings.hostname);
         listen_socket(xml, settings);
         http_headers(xml);
-        for (path, placed) in &placement.mounts {
-            mount(xml, path, placed);
+        all_mounts(xml, settings);
+        for (path, master) in relayed(&settings.node, placement) {
+            relay(xml, secrets, path, master);
         }
         xml.text("fileserve", 0);
         paths_and_logging(xml, settings);
@@ -97,7 +124,7 @@ fn limits(xml: &mut Xml, settings: &IcecastSettings) {
 fn authentication(xml: &mut Xml, secrets: &IcecastSecrets) {
     xml.element("authentication", |xml| {
         xml.text("source-password", &secrets.source_password);
-        xml.text("relay-user", "relay");
+        xml.text("relay-user", RELAY_USER);
         xml.text("relay-password", &secrets.relay_password);
         xml.text("admin-user", "admin");
         xml.text("admin-password", &secrets.admin_password);
@@ -128,18 +155,49 @@ fn http_headers(xml: &mut Xml) {
     });
 }
 
-fn mount(xml: &mut Xml, path: &MountPath, placed: &PlacedMount) {
-    let record = &placed.record;
-    xml.element("mount", |xml| {
-        xml.text("mount-name", path);
-        if let Some(name) = &record.name {
-            xml.text("stream-name", name);
-        }
-        if let Some(description) = &record.description {
-            xml.text("stream-description", description);
-        }
+/// What holds for every mount. One entry for all of them: each with an authentication of its own would cost Icecast 2.4
+/// a thread that wakes seven times a second, and 10 000 of them hold up a reload for a minute.
+fn all_mounts(xml: &mut Xml, settings: &IcecastSettings) {
+    xml.element_with("mount", r#"type="default""#, |xml| {
         // Directories are told about the cluster's name, never about one node's port.
         xml.text("public", 0);
+        xml.element_with("authentication", r#"type="url""#, |xml| {
+            let admin = settings.admin;
+            let url = format_args!("http://{admin}{SOURCE_AUTH_PATH}");
+            xml.line(format_args!(r#"<option name="stream_auth" value="{url}" />"#));
+        });
+    });
+}
+
+/// The mounts that this node relays: all that somebody else is master of. Of more than [`ICECAST_RELAYS_MAX`], those
+/// whose source is known to be connected come first, then those whose path does.
+fn relayed<'a>(own: &NodeName, placement: &'a Placement) -> Vec<(&'a MountPath, &'a NodeRecord)> {
+    let mut relayed: Vec<_> = placement
+        .mounts
+        .iter()
+        .filter_map(|(path, placed)| {
+            let master = placed.master.as_ref().filter(|master| master.node != *own)?;
+            Some((path, placed, &*placement.nodes.get(&master.node)?.record))
+        })
+        .collect();
+    relayed.sort_by_key(|(_, placed, _)| placed.source.is_none());
+    relayed.truncate(ICECAST_RELAYS_MAX);
+    relayed.into_iter().map(|(path, _, master)| (path, master)).collect()
+}
+
+/// Plays what the mount's master plays, while anybody listens here.
+fn relay(xml: &mut Xml, secrets: &IcecastSecrets, path: &MountPath, master: &NodeRecord) {
+    // Icecast's relay puts the path into its request as it is written here.
+    let remote = path.to_url_path();
+    xml.element("relay", |xml| {
+        xml.text("server", master.peer_address);
+        xml.text("port", master.icecast_port);
+        xml.text("mount", remote);
+        xml.text("local-mount", path);
+        xml.text("on-demand", 1);
+        xml.text("relay-shoutcast-metadata", 1);
+        xml.text("username", RELAY_USER);
+        xml.text("password", &secrets.relay_password);
     });
 }
 
@@ -166,6 +224,15 @@ struct Xml {
 impl Xml {
     fn element(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
         self.line(format_args!("<{name}>"));
+        self.rest_of(name, inner);
+    }
+
+    fn element_with(&mut self, name: &str, attribute: &str, inner: impl FnOnce(&mut Self)) {
+        self.line(format_args!("<{name} {attribute}>"));
+        self.rest_of(name, inner);
+    }
+
+    fn rest_of(&mut self, name: &str, inner: impl FnOnce(&mut Self)) {
         self.depth += 1;
         inner(self);
         self.depth -= 1;
@@ -194,8 +261,14 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    use crate::cluster::{Master, MountRecord, SourceRecord};
+    use crate::placement::tests::one_node_snapshot;
+    use crate::placement::{PlacedMount, PlacedSource, place};
+
     fn settings() -> IcecastSettings {
-        IcecastSettings::debian("/var/lib/autoradio".into(), 8000, "fra1.radio.test".into(), 20_000)
+        let own = ("own".parse().unwrap(), ([127, 0, 0, 1], 8080).into());
+        let (dir, name) = ("/var/lib/autoradio".into(), "fra1.radio.test".into());
+        IcecastSettings::debian(dir, own, 8000, name, 20_000)
     }
 
     fn secrets() -> IcecastSecrets {
@@ -206,23 +279,39 @@ mod tests {
         }
     }
 
-    fn with_mount(path: &str, name: &str, max_listeners: Option<u32>) -> Placement {
-        let record = serde_json::json!({
-            "schema": 1, "path": path, "source_username": "source", "source_password_hash": "$argon2id$x",
-            "name": name, "max_listeners": max_listeners,
-        });
-        let placed = PlacedMount {
-            record: Arc::new(serde_json::from_value(record).unwrap()),
-            master: None,
-            title: None,
-            source: None,
+    fn placed(path: &str, master: &str, playing: bool) -> (MountPath, PlacedMount) {
+        let path: MountPath = path.parse().unwrap();
+        let source = PlacedSource {
+            node: "a".parse().unwrap(),
+            record: SourceRecord { since_unix_s: 1, content_type: "audio/mpeg".to_owned() },
         };
-        Placement { mounts: [(path.parse().unwrap(), placed)].into(), ..Placement::default() }
+        let placed = PlacedMount {
+            record: Arc::new(MountRecord::new(path.clone(), "source", "$argon2id$x".to_owned())),
+            master: Some(Master { node: master.parse().unwrap(), epoch: 1 }),
+            title: None,
+            source: playing.then_some(source),
+        };
+        (path, placed)
+    }
+
+    /// Node `own` is this one, `a` a peer at an IPv6 address; `dead` is no node.
+    fn placement(mounts: impl IntoIterator<Item = (MountPath, PlacedMount)>) -> Placement {
+        let mut snapshot = one_node_snapshot();
+        let mut record = NodeRecord::clone(snapshot.nodes.values().next().unwrap());
+        record.name = "a".parse().unwrap();
+        record.peer_address = "fd00::1".parse().unwrap();
+        record.icecast_port = 8001;
+        snapshot.nodes.insert(record.name.clone(), Arc::new(record));
+        Placement { mounts: mounts.into_iter().collect(), ..place(&snapshot) }
+    }
+
+    fn rendered(placement: &Placement) -> String {
+        render(&settings(), &secrets(), placement)
     }
 
     #[test]
     fn limits_are_those_of_a_radio_and_not_of_icecasts_example() {
-        let xml = render(&settings(), &secrets(), &Placement::default());
+        let xml = rendered(&Placement::default());
         for line in [
             "<clients>20000</clients>",
             "<sources>10000</sources>",
@@ -237,35 +326,67 @@ mod tests {
             assert!(xml.contains(line), "{line} is missing in\n{xml}");
         }
         assert!(!xml.contains("bind-address"), "all addresses");
-        assert!(!xml.contains("<mount>"));
     }
 
     #[test]
-    fn nasty_names_stay_inside_their_elements() {
-        for (why, path, name, want) in [
-            (
-                "markup in a path",
-                "/<b>&'\"",
-                "",
-                "<mount-name>/&lt;b&gt;&amp;&apos;&quot;</mount-name>",
-            ),
-            ("an end tag", "/a", "</mount>", "<stream-name>&lt;/mount&gt;</stream-name>"),
-            ("not ASCII", "/café ☂", "", "<mount-name>/café ☂</mount-name>"),
-            ("a CDATA end", "/a", "]]>", "<stream-name>]]&gt;</stream-name>"),
-            ("no XML character", "/a", "x\u{0}\u{1b}\u{ffff}y", "<stream-name>xy</stream-name>"),
-        ] {
-            let xml = render(&settings(), &secrets(), &with_mount(path, name, None));
-            assert!(xml.contains(want), "{why}: {want} is missing in\n{xml}");
+    fn every_source_is_asked_about_at_the_admin_port() {
+        let url = "value=\"http://127.0.0.1:8080/v1/icecast/source-auth\"";
+        let few = rendered(&placement([placed("/m", "own", true)]));
+        assert!(few.contains(url), "{few}");
+        // However many mounts there are, there is one entry for all.
+        assert_eq!(few, rendered(&Placement::default()));
+        for (listens, want) in [("0.0.0.0:1", "127.0.0.1:1"), ("[::]:1", "[::1]:1")] {
+            assert_eq!(reachable(listens.parse().unwrap()), want.parse().unwrap());
         }
     }
 
     #[test]
-    fn a_mount_carries_its_name_but_neither_its_limit_nor_its_hash() {
-        let xml = render(&settings(), &secrets(), &with_mount("/a", "A", Some(7)));
-        // The front holds the limit, for each node; the master's Icecast would count all nodes' listeners.
-        assert!(!xml.contains("max-listeners"));
+    fn what_a_living_peer_is_master_of_is_relayed_from_it() {
+        let xml = rendered(&placement([
+            placed("/peers & more.mp3", "a", false),
+            placed("/mine", "own", false),
+            placed("/dead", "dead", false),
+        ]));
+        assert_eq!(xml.matches("<relay>").count(), 1, "{xml}");
+        for line in [
+            "<server>fd00::1</server>",
+            "<port>8001</port>",
+            "<mount>/peers%20%26%20more.mp3</mount>",
+            "<local-mount>/peers &amp; more.mp3</local-mount>",
+            "<on-demand>1</on-demand>",
+            "<username>relay</username>",
+            "<password>relay</password>",
+        ] {
+            assert!(xml.contains(line), "{line} is missing in\n{xml}");
+        }
         assert!(!xml.contains("argon2"));
-        let xml = render(&settings(), &secrets(), &with_mount("/a", "A", None));
-        assert!(!xml.contains("max-listeners"));
+    }
+
+    #[test]
+    fn of_too_many_mounts_those_that_play_are_relayed() {
+        let many =
+            (0..=ICECAST_RELAYS_MAX).map(|number| placed(&format!("/{number:05}"), "a", false));
+        let placement = placement(many.chain([placed("/z", "a", true)]));
+        let own = settings().node;
+        let relayed = relayed(&own, &placement);
+        assert_eq!(relayed.len(), ICECAST_RELAYS_MAX);
+        assert_eq!(relayed[0].0.as_str(), "/z");
+        assert_eq!(relayed[1].0.as_str(), "/00000");
+    }
+
+    #[test]
+    fn nasty_paths_stay_inside_their_elements() {
+        for (why, path, want) in [
+            ("markup", "/<b>&'\"", "<local-mount>/&lt;b&gt;&amp;&apos;&quot;</local-mount>"),
+            ("an end tag", "/</relay>", "<local-mount>/&lt;/relay&gt;</local-mount>"),
+            ("not ASCII", "/café ☂", "<local-mount>/café ☂</local-mount>"),
+            ("a CDATA end", "/]]>", "<local-mount>/]]&gt;</local-mount>"),
+        ] {
+            let xml = rendered(&placement([placed(path, "a", false)]));
+            assert!(xml.contains(want), "{why}: {want} is missing in\n{xml}");
+        }
+        let mut xml = Xml::default();
+        xml.text("a", "x\u{0}\u{1b}\u{ffff}y");
+        assert_eq!(xml.out, "<a>xy</a>\n", "no XML characters");
     }
 }

@@ -1,7 +1,8 @@
 //! The front with a real Icecast behind it and real clients before it: icecast2, ffmpeg, oggfwd, liquidsoap and curl.
 
 mod clients;
-mod icecast;
+mod cluster;
+mod node;
 #[path = "../support/ports.rs"]
 mod ports;
 mod redirects;
@@ -97,7 +98,7 @@ fn a_head_that_icecast_cannot_take_is_refused_with_a_sentence() {
     let rig = Rig::start();
     let described = |bytes: usize| {
         let head = format!(
-            "SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\nice-name: "
+            "SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\nice-genre: "
         );
         rig.send(format!("{head}{}\r\n\r\n", "x".repeat(bytes)))
     };

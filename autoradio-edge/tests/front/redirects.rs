@@ -2,7 +2,7 @@
 
 use autoradio_edge::cluster::{NodeName, SourceRecord};
 
-use crate::rig::{Rig, node_name, wait_until};
+use crate::rig::{AUTHORIZATION, Rig, node_name, send_to, wait_until};
 
 /// The answer's status line and its `Location`.
 fn sent(rig: &Rig, request: &str) -> (String, Option<String>) {
@@ -25,19 +25,19 @@ fn listeners_of_a_full_or_draining_node_are_sent_to_another_with_their_query() {
     let mut rig = Rig::start();
     let _source = rig.source("/live.mp3");
     rig.add_peer(0);
-    rig.load(&node_name(), 1_000);
+    rig.load(&node_name(1), 1_000);
     rig.place();
     let location = "http://node2.radio.test:8080/_stream/live.mp3?token=a%2f";
     let request = "GET /live.mp3?token=a%2f HTTP/1.0";
     assert_eq!(sent(&rig, request), found(location), "full");
     assert_eq!(rig.stats.view().listeners, 0);
 
-    rig.load(&node_name(), 0);
+    rig.load(&node_name(1), 0);
     rig.place();
     let mut listener = rig.send(format!("{request}\r\n\r\n"));
     assert!(listener.read_head().starts_with("HTTP/1.0 200 "), "headroom");
 
-    drain(&mut rig, node_name());
+    drain(&mut rig, node_name(1));
     assert_eq!(sent(&rig, request), found(location), "draining");
     let answer = rig.send("HEAD /live.mp3 HTTP/1.0\r\n\r\n").read_all();
     assert!(answer.starts_with("HTTP/1.0 200 "), "HEAD stays: {answer}");
@@ -50,7 +50,7 @@ fn a_listener_who_was_sent_here_is_served_or_refused_but_never_sent_on() {
     let mut rig = Rig::start();
     let mut source = rig.source("/live.mp3");
     let peer = rig.add_peer(0);
-    rig.load(&node_name(), 1_000);
+    rig.load(&node_name(1), 1_000);
     rig.place();
     let request = "GET /_stream/live.mp3 HTTP/1.0\r\n\r\n";
     let mut listener = rig.send(request);
@@ -58,7 +58,7 @@ fn a_listener_who_was_sent_here_is_served_or_refused_but_never_sent_on() {
     source.write(&[b'x'; 4_000]);
     assert_eq!(listener.read_exactly(1_000), [b'x'; 1_000]);
 
-    rig.load(&node_name(), 1_250);
+    rig.load(&node_name(1), 1_250);
     rig.place();
     let refused = |rig: &Rig, why: &str| {
         let answer = rig.send(request).read_all();
@@ -66,8 +66,8 @@ fn a_listener_who_was_sent_here_is_served_or_refused_but_never_sent_on() {
         assert!(answer.contains("\r\nRetry-After: "), "{why}: {answer}");
     };
     refused(&rig, "really full");
-    rig.load(&node_name(), 0);
-    drain(&mut rig, node_name());
+    rig.load(&node_name(1), 0);
+    drain(&mut rig, node_name(1));
     refused(&rig, "draining");
     drain(&mut rig, peer);
     let answer = rig.send(request).read_head();
@@ -81,7 +81,7 @@ fn without_proxying_listeners_go_to_an_icecast() {
     let request = "GET /live.mp3?x=1 HTTP/1.0";
     assert_eq!(sent(&rig, request), found(&here));
     rig.add_peer(0);
-    drain(&mut rig, node_name());
+    drain(&mut rig, node_name(1));
     assert_eq!(sent(&rig, request), found("http://node2.radio.test:8001/live.mp3?x=1"));
 }
 
@@ -89,7 +89,7 @@ fn without_proxying_listeners_go_to_an_icecast() {
 fn a_crowd_within_one_heartbeat_is_sent_by_what_is_on_its_way() {
     let mut rig = Rig::start();
     rig.add_peer(997);
-    rig.load(&node_name(), 1_000);
+    rig.load(&node_name(1), 1_000);
     rig.place();
     for _ in 0..3 {
         let location = "http://node2.radio.test:8080/_stream/live.mp3";
@@ -113,7 +113,10 @@ fn head_tells_the_type_that_another_front_reports_or_that_icecast_knows() {
     assert!(head("/live.mp3").contains("\r\nContent-Type: audio/flac\r\n"));
     assert!(head("/two.mp3").starts_with("HTTP/1.0 404 "));
 
-    let mut direct = rig.icecast.source("/two.mp3", "audio/aac");
+    let head_of_source =
+        format!("SOURCE /two.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/aac\r\n\r\n");
+    let mut direct = send_to(rig.icecast.port, head_of_source);
+    assert!(direct.read_head().starts_with("HTTP/1.0 200 "), "it comes past the front");
     direct.write(&[0; 4_000]);
     wait_until("Icecast plays", || head("/two.mp3").starts_with("HTTP/1.0 200 "));
     assert!(head("/two.mp3").contains("\r\nContent-Type: audio/aac\r\n"));

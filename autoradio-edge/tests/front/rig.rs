@@ -1,7 +1,8 @@
-//! A front in this process, a real Icecast behind it, and the clients of tests. Loopback only.
+//! The nodes of a test, what they know, and their clients. Loopback only.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::{Deref, DerefMut};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -10,16 +11,14 @@ use std::time::{Duration, Instant};
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{
-    Capacity, IcecastSecrets, LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord,
-    SCHEMA_VERSION, Snapshot, Standing, StandingReader,
+    Capacity, LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord, SCHEMA_VERSION,
+    Snapshot,
 };
-use autoradio_edge::http::{Front, FrontSettings, FrontStats, MountView};
-use autoradio_edge::peer::{OwnState, PeerState};
-use autoradio_edge::placement::{Placement, place};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+use autoradio_edge::http::MountView;
+use autoradio_edge::placement::place;
 
-use crate::icecast::Icecast;
+use crate::node::{Kind, Node};
+use crate::ports::free_ports;
 
 pub(crate) const PASSWORD: &str = "hackme";
 /// `source:hackme`.
@@ -27,96 +26,83 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic c291cmNlOmhhY2ttZQ=
 /// Nothing in these tests may take longer; liquidsoap takes seconds to start.
 pub(crate) const LONGEST: Duration = Duration::from_secs(40);
 
-/// A front on a free port, with mounts `/live.mp3` and `/two.mp3`, and its Icecast.
+/// Nodes `node1`, `node2`, … that know mounts `/live.mp3` and `/two.mp3`, of which `node1` is master. What is asked of
+/// the rig itself is asked of `node1`.
 pub(crate) struct Rig {
-    pub(crate) port: u16,
-    pub(crate) stats: Arc<FrontStats>,
     pub(crate) snapshot: Snapshot,
-    pub(crate) icecast: Icecast,
-    placement: watch::Sender<Arc<Placement>>,
-    cancel: CancellationToken,
-    front: Option<tokio::task::JoinHandle<()>>,
+    pub(crate) nodes: Vec<Node>,
     runtime: tokio::runtime::Runtime,
 }
 
-/// What the front answers peers.
-fn own_state() -> PeerState {
-    PeerState {
-        name: node_name(),
-        id: "an id".to_owned(),
-        quorum: true,
-        quorum_age_ms: 250,
-        revision: 7,
+impl Deref for Rig {
+    type Target = Node;
+
+    fn deref(&self) -> &Node {
+        &self.nodes[0]
+    }
+}
+
+impl DerefMut for Rig {
+    fn deref_mut(&mut self) -> &mut Node {
+        &mut self.nodes[0]
     }
 }
 
 impl Rig {
     pub(crate) fn start() -> Self {
-        Self::with_room_for(16_384)
+        Self::of(1, Kind::default())
     }
 
     /// One whose front holds that many connections.
     pub(crate) fn with_room_for(connections_max: usize) -> Self {
-        Self::with(connections_max, true)
+        Self::of(1, Kind { connections_max, ..Kind::default() })
     }
 
     /// One that leaves listeners to Icecasts.
     pub(crate) fn without_proxy() -> Self {
-        Self::with(16_384, false)
+        Self::of(1, Kind { icecast_proxy: false, ..Kind::default() })
     }
 
-    fn with(connections_max: usize, icecast_proxy: bool) -> Self {
-        let icecast = Icecast::start();
-        let snapshot = snapshot(icecast.port);
+    pub(crate) fn of_nodes(nodes: usize) -> Self {
+        Self::of(nodes, Kind::default())
+    }
+
+    fn of(nodes: usize, kind: Kind) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        let front = {
-            let _inside = runtime.enter();
-            Front::bind(&[0]).expect("a free port")
-        };
-        let port = front.local_ports()[0];
-        let settings = FrontSettings {
-            domain: "radio.test".to_owned(),
-            node: node_name(),
-            ports: vec![port],
-            secrets: IcecastSecrets {
-                source_password: "inner-source".to_owned(),
-                relay_password: "inner-relay".to_owned(),
-                admin_password: "inner-admin".to_owned(),
-            },
-            connections_max,
-            standing: StandingReader::always(Standing::Sure),
-            own_state: OwnState::new(own_state),
-            icecast_proxy,
-            icecast_port: icecast.port,
-            capacity_whole: Capacity { listeners: 1_250, ..Capacity::default() },
-            ledger: Arc::default(),
-        };
-        let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
-        let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
-        let running = front.run(settings, placements, stats.clone(), cancel.clone());
-        Self {
-            front: Some(runtime.spawn(running)),
-            port,
-            stats,
-            snapshot,
-            icecast,
-            placement,
-            cancel,
-            runtime,
+        let inside = runtime.enter();
+        let mut snapshot = snapshot();
+        let mut started = Vec::new();
+        for number in 1..=nodes {
+            let [icecast_port] = free_ports();
+            let record = node_record(number, icecast_port);
+            started.push(Node::start(record.name.clone(), kind, icecast_port));
+            snapshot.nodes.insert(record.name.clone(), Arc::new(record));
+        }
+        drop(inside);
+        let mut rig = Self { snapshot, nodes: started, runtime };
+        rig.place();
+        rig
+    }
+
+    /// Puts `self.snapshot` in force on all nodes.
+    pub(crate) fn place(&mut self) {
+        let placement = Arc::new(place(&self.snapshot));
+        for node in &mut self.nodes {
+            node.place(&placement);
         }
     }
 
-    /// Puts `self.snapshot` in force.
-    pub(crate) fn place(&self) {
-        self.placement.send_replace(Arc::new(place(&self.snapshot)));
+    /// Makes a node master of `/live.mp3` in this epoch, everywhere.
+    pub(crate) fn make_master(&mut self, number: usize, epoch: i64) {
+        self.snapshot.masters.insert(mount("/live.mp3"), master(number, epoch));
+        self.place();
     }
 
-    /// Adds a second node whose front is on a port of its own, with that much load.
+    /// Tells of a second node, which nobody started, whose front is on port 8080, with that much load.
     pub(crate) fn add_peer(&mut self, listeners: u64) -> NodeName {
-        let name: NodeName = "node2".parse().expect("a node name");
-        let own = NodeRecord::clone(&self.snapshot.nodes[&node_name()]);
-        let peer = NodeRecord { name: name.clone(), http_port: 8_080, icecast_port: 8_001, ..own };
-        self.snapshot.nodes.insert(name.clone(), Arc::new(peer));
+        let record = NodeRecord { http_port: 8_080, ..node_record(2, 8_001) };
+        let name = record.name.clone();
+        self.snapshot.nodes.insert(name.clone(), Arc::new(record));
         self.load(&name, listeners);
         name
     }
@@ -136,18 +122,16 @@ impl Rig {
             .expect("in time")
             .expect("no panic");
     }
+}
 
+impl Node {
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// Opens a connection and sends `request`.
     pub(crate) fn send(&self, request: impl AsRef<[u8]>) -> Client {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
-        let mut stream = TcpStream::connect(address).expect("the front accepts");
-        stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
-        stream.write_all(request.as_ref()).expect("the request is taken");
-        Client { stream }
+        send_to(self.port, request)
     }
 
     /// A source that is on the air.
@@ -186,21 +170,18 @@ pub(crate) fn encoder(codec: &str, format: &str) -> Command {
     command
 }
 
-impl Drop for Rig {
-    fn drop(&mut self) {
-        self.cancel.cancel();
-    }
+pub(crate) fn node_name(number: usize) -> NodeName {
+    format!("node{number}").parse().expect("a node name")
 }
 
-pub(crate) fn node_name() -> NodeName {
-    "node1".parse().expect("a node name")
+pub(crate) fn master(number: usize, epoch: i64) -> Master {
+    Master { node: node_name(number), epoch }
 }
 
-fn snapshot(icecast_port: u16) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    let node = NodeRecord {
+fn node_record(number: usize, icecast_port: u16) -> NodeRecord {
+    NodeRecord {
         schema: SCHEMA_VERSION,
-        name: node_name(),
+        name: node_name(number),
         domain: "radio.test".to_owned(),
         addresses: vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         peer_address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -210,12 +191,14 @@ fn snapshot(icecast_port: u16) -> Snapshot {
         id: String::new(),
         capacity: Capacity::default(),
         unknown: serde_json::Map::new(),
-    };
-    snapshot.nodes.insert(node_name(), Arc::new(node));
+    }
+}
+
+fn snapshot() -> Snapshot {
+    let mut snapshot = Snapshot::default();
     for path in ["/live.mp3", "/two.mp3"] {
         let record = mount_record(path, PASSWORD);
-        let master = Master { node: node_name(), epoch: 1 };
-        snapshot.masters.insert(record.path.clone(), master);
+        snapshot.masters.insert(record.path.clone(), master(1, 1));
         snapshot.mounts.insert(record.path.clone(), Arc::new(record));
     }
     snapshot
@@ -235,6 +218,15 @@ pub(crate) fn mount_record(path: &str, password: &str) -> MountRecord {
 
 pub(crate) fn mount(path: &str) -> MountPath {
     path.parse().expect("a mount path")
+}
+
+/// Opens a connection to a port of this machine and sends `request`.
+pub(crate) fn send_to(port: u16, request: impl AsRef<[u8]>) -> Client {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let mut stream = TcpStream::connect(address).expect("somebody accepts");
+    stream.set_read_timeout(Some(LONGEST)).expect("a timeout");
+    stream.write_all(request.as_ref()).expect("the request is taken");
+    Client { stream }
 }
 
 /// One raw connection to the front.
@@ -306,6 +298,10 @@ impl Process {
         let mut child = spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         Self { child, feeder: None, out: collect(out), err: collect(err) }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn kill(&mut self) {

@@ -23,7 +23,7 @@ const MEDIA: [&str; 6] =
     ["etcd.rs", "socket.rs", "kernel.rs", "process.rs", "clock.rs", "daemon.rs"];
 
 /// Files not named after a medium in which time passes, and why it must.
-const TIMED: [(&str, &str); 14] = [
+const TIMED: &[(&str, &str)] = &[
     ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),
     ("cluster/managed.rs", "waits for the etcd it has started"),
     ("cluster/join.rs", "tells peers how old this node's last word of etcd is"),
@@ -33,6 +33,7 @@ const TIMED: [(&str, &str); 14] = [
     ("cluster/neighbours.rs", "probes neighbours twice a second"),
     ("cluster/outage.rs", "asks peers while the lease is in doubt"),
     ("cluster/standing.rs", "judges the lease by the clock of the moment it is asked"),
+    ("cluster/titles.rs", "writes a mount's title at most once a second"),
     ("daemon/follow.rs", "renews the kernel's lease and lets weights move"),
     ("daemon/load.rs", "samples the load every second"),
     ("daemon/node.rs", "gives short answers a last moment when the node stops"),

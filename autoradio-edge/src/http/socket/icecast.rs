@@ -9,11 +9,14 @@ use autoradio_common::limits::{
     HTTP_REPLY_BYTES_MAX, HTTP_REPLY_MS_MAX,
 };
 use bytes::BytesMut;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::tcp;
+use crate::cluster::MountPath;
 use crate::http::FrontError;
+use crate::http::auth::Credentials;
 
 /// Longest part of Icecast's words that is passed on to a refused client, in bytes.
 const SENTENCE_BYTES_MAX: usize = 200;
@@ -48,6 +51,26 @@ pub(super) async fn ask(address: SocketAddr, request: &[u8]) -> Result<Answer, F
         }
         Ok(Err(source)) => Err(FrontError::IcecastUnreachable { address, source }),
         Ok(Ok(None)) | Err(_) => Err(FrontError::IcecastSilent { address }),
+    }
+}
+
+/// Has Icecast close a mount's source, a relay too. False if there was none.
+pub(super) async fn kill_source(
+    address: SocketAddr,
+    mount: &MountPath,
+    admin_password: &str,
+) -> Result<bool, FrontError> {
+    let authorization = Credentials::basic("admin", admin_password);
+    let request = format!(
+        "GET /admin/killsource?mount={} HTTP/1.0\r\nHost: {address}\r\n\
+         Authorization: {authorization}\r\n\r\n",
+        utf8_percent_encode(mount.as_str(), NON_ALPHANUMERIC)
+    );
+    let answer = ask(address, request.as_bytes()).await?;
+    match answer.status {
+        200 => Ok(true),
+        400 | 404 => Ok(false),
+        _ => Err(answer.refusal().await),
     }
 }
 

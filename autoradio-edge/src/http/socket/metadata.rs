@@ -1,10 +1,12 @@
-//! Titles: a source sets what is playing. Checked here, passed to the master's Icecast, its answer passed back.
+//! Titles: a source sets what is playing. Checked here, passed to the master's Icecast, its answer passed back,
+//! and what it took kept for the next master.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use super::icecast;
+use super::binding::Binding;
 use super::server::Shared;
+use super::title;
 use crate::http::auth::Credentials;
 use crate::http::route::{MetadataUpdate, master_of, record_of};
 use crate::http::{FrontError, RequestHead};
@@ -27,15 +29,13 @@ pub(super) async fn serve(
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
     shared.authorize(head, &record).await?;
+    let binding = Binding::of(&placement, mount, &record)?;
     let address = master_of(&placement, mount)?;
-    let authorization = Credentials::basic("source", &shared.settings.secrets.source_password);
-    let request = format!(
-        "GET /admin/metadata?{} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n\r\n",
-        update.query
-    );
-    let answer = icecast::ask(address, request.as_bytes()).await?;
-    if answer.status == 401 {
-        return Err(answer.refusal().await);
+    let answer = title::set(shared, &binding, address, &update.query).await?;
+    match answer.status {
+        200 => shared.settings.titles.keep(mount, binding.master.epoch, update.query.clone()),
+        401 => return Err(answer.refusal().await),
+        _ => {}
     }
     let whole = answer.whole().await?;
     let written = client.write_all(&whole).await;

@@ -11,9 +11,14 @@ mod metadata;
 mod pages;
 mod redirect;
 mod source;
+mod title;
 mod tunnel;
 
-// Towards the master.
+// Towards the masters, and towards this node's own Icecast.
+mod binding;
+mod desk;
+mod evict;
 mod icecast;
+mod master;
 
 pub use server::{Front, FrontSettings};

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::cluster::{Capacity, IcecastSecrets, Standing, StandingReader};
+    use crate::cluster::{Capacity, Standing, StandingReader, TitleWriter};
     use crate::http::testing::placement_of;
 
     fn settings(ports: &[u16]) -> FrontSettings {
@@ -165,18 +165,16 @@ mod tests {
             domain: "radio.test".to_owned(),
             node: "node1".parse().expect("a node name"),
             ports: ports.to_vec(),
-            secrets: IcecastSecrets {
-                source_password: String::new(),
-                relay_password: String::new(),
-                admin_password: String::new(),
-            },
+            secrets: crate::http::testing::secrets(),
             connections_max: 16_384,
             standing: StandingReader::always(Standing::Sure),
             own_state: crate::peer::OwnState::new(|| unreachable!("pages do not tell it")),
             icecast_proxy: true,
-            icecast_port: 8000,
             capacity_whole: Capacity::default(),
             ledger: Arc::default(),
+            icecast: ([127, 0, 0, 1], 8000).into(),
+            gate: crate::http::testing::gate(),
+            titles: TitleWriter::default(),
         }
     }
 

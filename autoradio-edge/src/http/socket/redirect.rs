@@ -72,7 +72,7 @@ fn url(
     let (port, path) = if settings.icecast_proxy {
         (record.map_or(HTTP_PORT, |record| record.http_port), landing(mount, target))
     } else {
-        let port = record.map_or(settings.icecast_port, |record| record.icecast_port);
+        let port = record.map_or(settings.icecast.port(), |record| record.icecast_port);
         (port, icecast_landing(mount, target))
     };
     let port = if port == HTTP_PORT { String::new() } else { format!(":{port}") };

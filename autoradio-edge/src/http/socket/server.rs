@@ -17,14 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
+use super::desk::SourceDesk;
 use super::sniff::{Sniffed, sniff};
-use super::source::SourceDesk;
-use super::{listener, metadata, pages, source, tcp};
-use crate::cluster::{Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader};
+use super::{evict, listener, metadata, pages, source, tcp};
+use crate::cluster::{
+    Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader, TitleWriter,
+};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
-use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead};
+use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
 use crate::peer::{self, OwnState};
 use crate::placement::{Ledger, Placement};
 
@@ -34,7 +36,7 @@ const BACKLOG: i32 = 4_096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the front has to know of its node and cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct FrontSettings {
     /// The zone, which is the name in playlists.
     pub domain: String,
@@ -53,12 +55,16 @@ pub struct FrontSettings {
     pub own_state: OwnState,
     /// Whether listeners are served here; else they are sent to an Icecast.
     pub icecast_proxy: bool,
-    /// Port of this node's Icecast.
-    pub icecast_port: u16,
     /// What this node can carry at most, the reserve of its record included.
     pub capacity_whole: Capacity,
     /// What this node has assigned to whom.
     pub ledger: Arc<Mutex<Ledger>>,
+    /// This node's own Icecast.
+    pub icecast: SocketAddr,
+    /// What that Icecast asks about its sources.
+    pub gate: Arc<SourceGate>,
+    /// Keeps the titles that sources set.
+    pub titles: TitleWriter,
 }
 
 /// The front's listening sockets, open and not served yet.
@@ -137,6 +143,8 @@ impl Front {
             accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
         }
         accepting.spawn(forget_deleted_mounts(shared.clone()));
+        let evicting = shared.clone();
+        accepting.spawn(async move { evict::run(&evicting).await });
         accepting.close();
         accepting.wait().await;
         connections.close();

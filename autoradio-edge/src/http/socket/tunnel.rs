@@ -3,19 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use autoradio_common::limits::{HTTP_STALL_MS_MAX, HTTP_TAKEOVER_MS_MAX, TUNNEL_BUFFER_BYTES};
+use autoradio_common::limits::{HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::icecast::{self, Answer};
-use crate::clock;
-use crate::cluster::MountPath;
-use crate::http::auth::Credentials;
+use crate::cluster::MountRecord;
 use crate::http::stats::OnAir;
-use crate::http::{Body, FrontError, RequestHead};
-
-/// Pause before an Icecast that still holds the last source is asked again.
-const RETRY_PAUSE: Duration = Duration::from_millis(50);
+use crate::http::{Body, RequestHead};
 
 /// Longest silence of a source, and longest time a write to Icecast may take.
 const STALL_MAX: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
@@ -35,6 +29,10 @@ pub(super) enum End {
     Takeover,
     /// The mount got another master or password, or was deleted.
     Placement,
+    /// This node holds the mount and may not go on as its master.
+    SteppedDown,
+    /// This node is alone, and its sources may find the others.
+    Alone,
     /// The front stops.
     Stopped,
 }
@@ -49,62 +47,57 @@ impl End {
             Self::Icecast => "icecast",
             Self::Takeover => "takeover",
             Self::Placement => "placement",
+            Self::SteppedDown => "stepped_down",
+            Self::Alone => "alone",
             Self::Stopped => "stopped",
         }
     }
 }
 
-/// The head that Icecast gets: the one form it always understands, with the cluster's password in place of the mount's.
+/// The head that Icecast gets: the one form it always understands, with the cluster's credentials in place of the
+/// mount's, and the mount's own name and description, where it has them, in place of the client's.
 ///
 /// Of the client's fields only those that describe the stream are passed on. `Icy-MetaData`, which ffmpeg sends,
 /// is a listener's field: Icecast would hand it to every listener.
 pub(super) fn head(
     client: &RequestHead,
-    mount: &MountPath,
+    record: &MountRecord,
     address: SocketAddr,
-    password: &str,
+    authorization: &str,
 ) -> Vec<u8> {
-    let authorization = Credentials::basic("source", password);
     let mut bytes = format!(
         "SOURCE {} HTTP/1.0\r\nHost: {address}\r\nAuthorization: {authorization}\r\n",
-        mount.to_url_path()
+        record.path.to_url_path()
     )
     .into_bytes();
     for (name, value) in client.fields() {
         let lower = name.to_ascii_lowercase();
+        let told = match lower.trim_start_matches("ice-").trim_start_matches("icy-") {
+            "name" => record.name.is_some(),
+            "description" => record.description.is_some(),
+            _ => false,
+        };
         let describes = matches!(lower.as_str(), "content-type" | "user-agent")
             || lower.starts_with("ice-")
             || lower.starts_with("icy-") && lower != "icy-metadata";
-        if describes {
-            bytes.extend_from_slice(name.as_bytes());
-            bytes.extend_from_slice(b": ");
-            bytes.extend_from_slice(value);
-            bytes.extend_from_slice(b"\r\n");
+        if describes && !told {
+            push_field(&mut bytes, name, value);
+        }
+    }
+    for (name, value) in [("ice-name", &record.name), ("ice-description", &record.description)] {
+        if let Some(value) = value {
+            // A line break would end the field, or the head.
+            push_field(&mut bytes, name, value.replace(char::is_control, " ").as_bytes());
         }
     }
     bytes.extend_from_slice(b"\r\n");
     bytes
 }
 
-/// Connects to Icecast as the mount's source. Asks again for a while if Icecast has not let go of the last one yet.
-pub(super) async fn open(address: SocketAddr, head: &[u8]) -> Result<TcpStream, FrontError> {
-    let deadline = clock::now() + Duration::from_millis(HTTP_TAKEOVER_MS_MAX);
-    loop {
-        let answer = icecast::ask(address, head).await?;
-        let Answer { status: 200, .. } = answer else {
-            let refusal = answer.refusal().await;
-            if in_use(&refusal) && clock::now() < deadline {
-                tokio::time::sleep(RETRY_PAUSE).await;
-                continue;
-            }
-            return Err(refusal);
-        };
-        return Ok(answer.stream);
+fn push_field(head: &mut Vec<u8>, name: &str, value: &[u8]) {
+    for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+        head.extend_from_slice(part);
     }
-}
-
-fn in_use(error: &FrontError) -> bool {
-    matches!(error, FrontError::IcecastRefused { status: 403, sentence } if sentence.contains("in use"))
 }
 
 /// Carries audio from the client to Icecast until either ends. Reads no faster than Icecast takes.
@@ -175,15 +168,17 @@ mod tests {
         let client = head_of(
             "PUT /x HTTP/1.1\r\nAuthorization: Basic YTpi\r\nHost: radio\r\nExpect: 100-continue\r\n\
              Transfer-Encoding: chunked\r\nConnection: close\r\nUser-Agent: Lavf\r\n\
-             Content-Type: audio/mpeg\r\nIcy-MetaData: 1\r\nIce-Name: caf\u{e9}\r\nicy-br:128\r\n\r\n",
+             Content-Type: audio/mpeg\r\nIcy-MetaData: 1\r\nIce-Name: caf\u{e9}\r\nIce-Description: mine\r\nicy-br:128\r\n\r\n",
         );
         let mount = "/a b.mp3".parse().expect("a mount path");
-        let bytes = head(&client, &mount, ([127, 0, 0, 1], 8000).into(), "pw");
+        let mut record = MountRecord::new(mount, "source", String::new());
+        record.description = Some("two\r\nlines".to_owned());
+        let bytes = head(&client, &record, ([127, 0, 0, 1], 8000).into(), "Basic x");
         assert_eq!(
             String::from_utf8(bytes).expect("text"),
             "SOURCE /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n\
-             Authorization: Basic c291cmNlOnB3\r\nUser-Agent: Lavf\r\nContent-Type: audio/mpeg\r\n\
-             Ice-Name: caf\u{e9}\r\nicy-br: 128\r\n\r\n"
+             Authorization: Basic x\r\nUser-Agent: Lavf\r\nContent-Type: audio/mpeg\r\n\
+             Ice-Name: caf\u{e9}\r\nicy-br: 128\r\nice-description: two  lines\r\n\r\n"
         );
     }
 

@@ -1,0 +1,319 @@
+//! The gate of this node's Icecast: which sources it may let in, by the master's own knowledge.
+//!
+//! Icecast asks for every source, whichever way it came. Let in is only what this node holds now, in the epoch that the
+//! asker means, while the node may go on as master: so no mount has two masters that accept it in one epoch.
+//!
+//! In: what Icecast tells of a source, the placement, the node's standing. Out: a verdict, and the mounts whose source
+//! may not stay. Never here: sockets; `socket/evict.rs` has sources closed, `api` speaks with Icecast.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Deserialize;
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+use super::auth::{Credentials, Verifier};
+use crate::cluster::{IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader};
+use crate::placement::Placement;
+
+/// What the user name of a tunnel begins with; the epoch that its front believes in follows.
+const EPOCH_USER: &str = "epoch-";
+
+/// The user name of a tunnel that means this epoch.
+pub(super) fn epoch_user(epoch: i64) -> String {
+    format!("{EPOCH_USER}{epoch}")
+}
+
+/// What Icecast tells of a source that wants in, or of whoever sets a source's title.
+#[derive(Clone, Deserialize)]
+pub struct SourceClaim {
+    /// The mount, as a path.
+    pub mount: String,
+    /// The user name that was given.
+    pub user: String,
+    /// The password that was given.
+    pub pass: String,
+    /// Where the source comes from, as Icecast sees it.
+    #[serde(default)]
+    pub ip: String,
+    /// There when it is about a command for a source, a title most often, and not about the source itself.
+    pub admin: Option<String>,
+}
+
+/// Why a source is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No such mount.
+    #[error("there is no such mount")]
+    MountUnknown,
+    /// This node may not act as master now.
+    #[error("this node has stepped down: its lease may have ended")]
+    SteppedDown,
+    /// Another node holds the mount, or nobody.
+    #[error("this node does not hold the mount")]
+    NotMaster,
+    /// A front that is behind, or ahead, of this node.
+    #[error("the tunnel means another epoch than the one this node holds")]
+    Epoch,
+    /// Wrong name or password.
+    #[error("wrong user name or password")]
+    Credentials,
+    /// Too many passwords to check.
+    #[error("too many passwords are being checked")]
+    Busy,
+}
+
+impl Refusal {
+    fn label(self) -> &'static str {
+        match self {
+            Self::MountUnknown => "mount_unknown",
+            Self::SteppedDown => "stepped_down",
+            Self::NotMaster => "not_master",
+            Self::Epoch => "epoch",
+            Self::Credentials => "credentials",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// How a source came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Through the front of some node, which believes in this epoch.
+    Tunnel { epoch: Option<i64> },
+    /// Straight to Icecast, with the mount's own credentials.
+    Direct,
+}
+
+impl Way {
+    /// Only the cluster's own password makes a tunnel: a mount's user may have any name.
+    fn of(claim: &SourceClaim, secrets: &IcecastSecrets) -> Self {
+        let inner: bool = claim.pass.as_bytes().ct_eq(secrets.source_password.as_bytes()).into();
+        match claim.user.strip_prefix(EPOCH_USER) {
+            Some(epoch) if inner => Self::Tunnel { epoch: epoch.parse().ok() },
+            _ => Self::Direct,
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Tunnel { .. } => "tunnel",
+            Self::Direct => "direct",
+        }
+    }
+}
+
+/// Judges sources at this node's Icecast, and remembers which it has let in.
+pub struct SourceGate {
+    node: NodeName,
+    secrets: IcecastSecrets,
+    placements: watch::Receiver<Arc<Placement>>,
+    standing: StandingReader,
+    verifier: Verifier,
+    /// Mounts with a source that was let in, and the epoch it was let into.
+    inside: Mutex<BTreeMap<MountPath, i64>>,
+}
+
+impl SourceGate {
+    /// The gate of the Icecast of `node`.
+    pub fn new(
+        node: NodeName,
+        secrets: IcecastSecrets,
+        placements: watch::Receiver<Arc<Placement>>,
+        standing: StandingReader,
+    ) -> Self {
+        let (verifier, inside) = (Verifier::new(), Mutex::default());
+        Self { node, secrets, placements, standing, verifier, inside }
+    }
+
+    /// Whether Icecast may let this source in, or carry out its command.
+    ///
+    /// Logs what it lets in as `source accepted`: all nodes' lines together are the history of who accepted what.
+    pub async fn admit(&self, claim: &SourceClaim) -> Result<(), Refusal> {
+        let way = Way::of(claim, &self.secrets);
+        let verdict = self.judge(claim, way).await;
+        let label = verdict.as_ref().map_or_else(|refusal| refusal.label(), |_| "accepted");
+        metrics::counter!("autoradio_http_source_verdicts_total", "verdict" => label).increment(1);
+        match verdict {
+            Ok((mount, epoch)) if claim.admin.is_none() => {
+                let (node, ip, user) = (&self.node, &claim.ip, way.label());
+                info!(%mount, epoch, %node, user, ip, "source accepted");
+                Ok(())
+            }
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                debug!(mount = claim.mount, %reason, user = way.label(), "source not accepted");
+                Err(reason)
+            }
+        }
+    }
+
+    async fn judge(&self, claim: &SourceClaim, way: Way) -> Result<(MountPath, i64), Refusal> {
+        let mount: MountPath = claim.mount.parse().map_err(|_| Refusal::MountUnknown)?;
+        let placed = self.placements.borrow().mounts.get(&mount).cloned();
+        let record = placed.ok_or(Refusal::MountUnknown)?.record;
+        if way == Way::Direct {
+            self.check_password(claim, &record).await?;
+        }
+        // What follows is one step for `take_lost`: nothing can be let in behind its back.
+        let mut inside = self.inside();
+        if !self.standing.now().may_accept() {
+            return Err(Refusal::SteppedDown);
+        }
+        let epoch = self.epoch_held(&mount)?;
+        if let Way::Tunnel { epoch: meant } = way
+            && meant != Some(epoch)
+        {
+            return Err(Refusal::Epoch);
+        }
+        if claim.admin.is_none() {
+            inside.insert(mount.clone(), epoch);
+        }
+        Ok((mount, epoch))
+    }
+
+    async fn check_password(
+        &self,
+        claim: &SourceClaim,
+        record: &MountRecord,
+    ) -> Result<(), Refusal> {
+        let given = Credentials::new(&claim.user, &claim.pass);
+        let right = self.verifier.knows(given, record).await.map_err(|_| Refusal::Busy)?;
+        right.then_some(()).ok_or(Refusal::Credentials)
+    }
+
+    /// The epoch in which this node holds the mount, as far as it knows.
+    fn epoch_held(&self, mount: &MountPath) -> Result<i64, Refusal> {
+        let placement = self.placements.borrow();
+        let placed = placement.mounts.get(mount).ok_or(Refusal::MountUnknown)?;
+        let held = placed.master.as_ref().filter(|master| master.node == self.node);
+        held.map(|master| master.epoch).ok_or(Refusal::NotMaster)
+    }
+
+    /// Mounts whose source was let in and may not stay: lost to another node or epoch, deleted, or all of them when
+    /// this node has stepped down. Each is told once.
+    pub(super) fn take_lost(&self) -> Vec<MountPath> {
+        let mut inside = self.inside();
+        let all = !self.standing.now().may_keep();
+        let lost =
+            |(mount, epoch): &(&MountPath, &i64)| all || self.epoch_held(mount) != Ok(**epoch);
+        let lost: Vec<MountPath> =
+            inside.iter().filter(lost).map(|(mount, _)| mount.clone()).collect();
+        for mount in &lost {
+            inside.remove(mount);
+        }
+        lost
+    }
+
+    /// Mounts with a source that was let in, all of them: each source is to be closed once.
+    pub(super) fn take_all(&self) -> Vec<MountPath> {
+        std::mem::take(&mut *self.inside()).into_keys().collect()
+    }
+
+    /// Whether a source of the mount was let in, and not told as lost since.
+    pub(super) fn has_let_in(&self, mount: &MountPath) -> bool {
+        self.inside().contains_key(mount)
+    }
+
+    /// A panic elsewhere cannot leave the map half-written, so a poisoned lock is as good as any.
+    fn inside(&self) -> MutexGuard<'_, BTreeMap<MountPath, i64>> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{placement_of, secrets};
+    use super::*;
+    use crate::cluster::{Master, Standing};
+
+    struct Rig {
+        gate: SourceGate,
+        placements: watch::Sender<Arc<Placement>>,
+        standing: watch::Sender<Standing>,
+    }
+
+    fn held_by(node: &str, epoch: i64) -> Arc<Placement> {
+        let mut placement = placement_of(&["/m", "/other"]);
+        let master = Master { node: node.parse().expect("a node name"), epoch };
+        let path: MountPath = "/m".parse().expect("a mount path");
+        placement.mounts.get_mut(&path).expect("the mount").master = Some(master);
+        Arc::new(placement)
+    }
+
+    fn rig() -> Rig {
+        let (placements, placed) = watch::channel(held_by("a", 7));
+        let (standing, stands) = watch::channel(Standing::Sure);
+        let node = "a".parse().expect("a node name");
+        let gate = SourceGate::new(node, secrets(), placed, StandingReader::new(stands));
+        Rig { gate, placements, standing }
+    }
+
+    fn claim(mount: &str, user: &str, pass: &str) -> SourceClaim {
+        let [mount, user, pass] = [mount, user, pass].map(str::to_owned);
+        SourceClaim { mount, user, pass, ip: String::new(), admin: None }
+    }
+
+    #[tokio::test]
+    async fn only_the_holder_lets_in_and_only_what_means_its_epoch() {
+        for (why, mount, user, pass, want) in [
+            ("a tunnel of this epoch", "/m", "epoch-7", "inner", Ok(())),
+            ("the mount's own source", "/m", "source", "hackme", Ok(())),
+            ("a front that is behind", "/m", "epoch-6", "inner", Err(Refusal::Epoch)),
+            ("a front that is ahead", "/m", "epoch-8", "inner", Err(Refusal::Epoch)),
+            ("no epoch at all", "/m", "epoch-x", "inner", Err(Refusal::Epoch)),
+            ("a guessed tunnel", "/m", "epoch-7", "hackme", Err(Refusal::Credentials)),
+            ("the plain inner password", "/m", "source", "inner", Err(Refusal::Credentials)),
+            ("nobody's mount", "/other", "epoch-7", "inner", Err(Refusal::NotMaster)),
+            ("no mount", "/no", "epoch-7", "inner", Err(Refusal::MountUnknown)),
+            ("no path", "no", "epoch-7", "inner", Err(Refusal::MountUnknown)),
+        ] {
+            let rig = rig();
+            assert_eq!(rig.gate.admit(&claim(mount, user, pass)).await, want, "{why}");
+            assert_eq!(rig.gate.inside().len(), usize::from(want.is_ok()), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_slave_and_a_node_that_stepped_down_let_nobody_in() {
+        for (user, pass) in [("epoch-7", "inner"), ("source", "hackme")] {
+            let rig = rig();
+            rig.standing.send_replace(Standing::SteppedDown);
+            let refused = rig.gate.admit(&claim("/m", user, pass)).await;
+            assert_eq!(refused, Err(Refusal::SteppedDown));
+            rig.standing.send_replace(Standing::HoldingOver { alone: true });
+            assert_eq!(rig.gate.admit(&claim("/m", user, pass)).await, Ok(()));
+            rig.placements.send_replace(held_by("b", 7));
+            assert_eq!(rig.gate.admit(&claim("/m", user, pass)).await, Err(Refusal::NotMaster));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_source_is_told_as_lost_once_when_its_mount_epoch_or_standing_goes() {
+        type Change = fn(&Rig);
+        let changes: [(&str, Change, usize); 4] = [
+            ("nothing", |_| {}, 0),
+            ("another master", |rig| drop(rig.placements.send_replace(held_by("b", 7))), 1),
+            ("another epoch", |rig| drop(rig.placements.send_replace(held_by("a", 8))), 1),
+            ("standing", |rig| _ = rig.standing.send_replace(Standing::SteppedDown), 1),
+        ];
+        for (why, change, want) in changes {
+            let rig = rig();
+            rig.gate.admit(&claim("/m", "epoch-7", "inner")).await.expect(why);
+            change(&rig);
+            assert_eq!(rig.gate.take_lost().len(), want, "{why}");
+            assert_eq!(rig.gate.take_lost().len(), 0, "{why}: once");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_title_is_judged_like_a_source_and_is_none() {
+        let rig = rig();
+        let title = |user| SourceClaim { admin: Some("1".into()), ..claim("/m", user, "inner") };
+        assert_eq!(rig.gate.admit(&title("epoch-7")).await, Ok(()));
+        assert_eq!(rig.gate.admit(&title("epoch-6")).await, Err(Refusal::Epoch));
+        assert!(rig.gate.inside().is_empty());
+    }
+}

@@ -1,0 +1,232 @@
+//! Two nodes: who takes a source when masters change, and what its listeners go on hearing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use autoradio_edge::clock;
+use autoradio_edge::cluster::Standing;
+use autoradio_edge::placement::place;
+
+use crate::node::Node;
+use crate::rig::{AUTHORIZATION, Client, Rig, master, mount, send_to, wait_until};
+
+/// What Icecast passes on at a time, in bytes: less stays with it until more comes.
+const BLOCK: usize = 1_400;
+
+/// A client whose answer has the status, from the first try that has.
+fn wait_for_status(what: &str, status: &str, mut ask: impl FnMut() -> Client) -> Client {
+    let mut found = None;
+    wait_until(what, || {
+        let mut client = ask();
+        let answered = client.read_head().starts_with(status);
+        found = answered.then_some(client);
+        answered
+    });
+    found.expect("a client")
+}
+
+/// A listener straight at a node's Icecast, as in direct mode.
+fn listen_directly(node: &Node) -> Client {
+    let request = "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n\r\n";
+    wait_for_status("the mount plays", "HTTP/1.0 200 ", || send_to(node.icecast.port, request))
+}
+
+fn direct_source(node: &Node) -> Client {
+    let head =
+        format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\n\r\n");
+    send_to(node.icecast.port, head)
+}
+
+fn assert_streams(source: &mut Client, listener: &mut Client, letter: u8) {
+    source.write(&[letter; 8 * BLOCK]);
+    let mut heard = Vec::new();
+    wait_until("the listener hears the source", || {
+        heard = listener.read_exactly(100);
+        heard.contains(&letter)
+    });
+}
+
+#[test]
+fn a_source_at_a_slave_is_heard_everywhere_and_again_at_the_next_master() {
+    let mut rig = Rig::of_nodes(2);
+    let mut source = rig.nodes[1].source("/live.mp3");
+    for number in 0..2 {
+        let mut listener = listen_directly(&rig.nodes[number]);
+        assert_streams(&mut source, &mut listener, b'a' + number as u8);
+    }
+    rig.make_master(2, 2);
+    source.wait_closed();
+    let mut again = rig.nodes[0].source("/live.mp3");
+    for number in 0..2 {
+        let mut listener = listen_directly(&rig.nodes[number]);
+        assert_streams(&mut again, &mut listener, b'c' + number as u8);
+    }
+}
+
+#[test]
+fn a_slave_with_listeners_on_its_relay_takes_a_source_soon_after_it_became_master() {
+    let mut rig = Rig::of_nodes(2);
+    let mut source = rig.nodes[0].source("/live.mp3");
+    let mut listener = listen_directly(&rig.nodes[1]);
+    assert_streams(&mut source, &mut listener, b'a');
+    rig.make_master(2, 2);
+    let changed = clock::now();
+    let mut again = rig.nodes[0].source("/live.mp3");
+    let taken = changed.elapsed();
+    assert!(taken < Duration::from_secs(2), "{taken:?}");
+    let mut listener = listen_directly(&rig.nodes[1]);
+    assert_streams(&mut again, &mut listener, b'b');
+}
+
+#[test]
+fn a_source_at_another_front_or_straight_at_icecast_is_taken_over_at_once() {
+    let rig = Rig::of_nodes(2);
+    let mut at_one = rig.nodes[0].source("/live.mp3");
+    let mut at_two = rig.nodes[1].source("/live.mp3");
+    at_one.wait_closed();
+    at_two.write(b"still mine");
+    let again = rig.nodes[0].source("/live.mp3");
+    at_two.wait_closed();
+    again.stream.shutdown(std::net::Shutdown::Both).expect("open");
+    let mut direct =
+        wait_for_status("Icecast lets in", "HTTP/1.0 200 ", || direct_source(&rig.nodes[0]));
+    let mut last = rig.nodes[1].source("/live.mp3");
+    direct.wait_closed();
+    let mut listener = listen_directly(&rig.nodes[0]);
+    assert_streams(&mut last, &mut listener, b'l');
+}
+
+#[test]
+fn only_the_master_lets_a_direct_source_in_and_only_with_the_mounts_password() {
+    let mut rig = Rig::of_nodes(2);
+    let slave = direct_source(&rig.nodes[1]).read_head();
+    assert!(slave.starts_with("HTTP/1.0 401 "), "{slave}");
+    // `source:inner-source`, which was right once.
+    let inner = "Authorization: Basic c291cmNlOmlubmVyLXNvdXJjZQ==\r\n";
+    let refused =
+        send_to(rig.icecast.port, format!("SOURCE /live.mp3 HTTP/1.0\r\n{inner}\r\n")).read_head();
+    assert!(refused.starts_with("HTTP/1.0 401 "), "{refused}");
+    let mut source = direct_source(&rig.nodes[0]);
+    assert!(source.read_head().starts_with("HTTP/1.0 200 "));
+    let title = format!(
+        "GET /admin/metadata?mode=updinfo&mount=/live.mp3&song=x HTTP/1.0\r\n{AUTHORIZATION}\r\n"
+    );
+    let answer = send_to(rig.icecast.port, title).read_head();
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+    rig.make_master(2, 2);
+    source.wait_closed();
+}
+
+#[test]
+fn a_front_that_means_another_epoch_is_refused_until_it_knows_better() {
+    let mut rig = Rig::of_nodes(2);
+    let behind = Arc::new(place(&rig.snapshot));
+    rig.make_master(1, 2);
+    rig.nodes[1].place(&behind);
+    let head = format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n");
+    let mut late = rig.nodes[1].send(&head);
+    assert!(late.read_head().starts_with("HTTP/1.0 503 "), "the front stays behind");
+    let mut source = rig.nodes[1].send(&head);
+    rig.place();
+    assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+}
+
+#[test]
+fn a_source_waits_a_moment_for_a_master() {
+    let mut rig = Rig::of_nodes(2);
+    rig.snapshot.masters.clear();
+    rig.place();
+    let head = format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n");
+    let mut source = rig.nodes[0].send(&head);
+    rig.make_master(2, 5);
+    assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+    source.write(b"audio");
+    // Its Icecast dies; who comes now is taken by the next master.
+    rig.nodes[1].icecast.kill();
+    source.wait_closed();
+    let mut source = rig.nodes[0].send(&head);
+    rig.make_master(1, 6);
+    assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+}
+
+#[test]
+fn a_node_that_steps_down_closes_the_sources_it_took_and_takes_none() {
+    let mut rig = Rig::of_nodes(2);
+    rig.snapshot.masters.insert(mount("/two.mp3"), master(2, 1));
+    rig.place();
+    let mut own = rig.nodes[0].source("/live.mp3");
+    let mut to_other = rig.nodes[0].source("/two.mp3");
+    rig.standing.send_replace(Standing::SteppedDown);
+    own.wait_closed();
+    let head = format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n");
+    let answer = rig.nodes[1].send(&head).read_head();
+    assert!(answer.starts_with("HTTP/1.0 503 "), "{answer}");
+    to_other.write(b"untouched");
+    rig.wait_for("the other node's source stays", |mount| {
+        mount.path.as_str() == "/two.mp3" && mount.source_connected && mount.bytes_in == 9
+    });
+
+    rig.standing.send_replace(Standing::Sure);
+    let mut through_other = rig.nodes[1].source("/live.mp3");
+    rig.standing.send_replace(Standing::HoldingOver { alone: true });
+    through_other.write(b"goes on");
+    rig.nodes[1].wait_for("it is carried", |mount| mount.bytes_in == 7);
+    rig.standing.send_replace(Standing::SteppedDown);
+    through_other.wait_closed();
+}
+
+#[test]
+fn a_node_in_doubt_keeps_its_sources_and_one_that_is_alone_closes_each_once() {
+    let rig = Rig::of_nodes(2);
+    let mut own = rig.nodes[0].source("/live.mp3");
+    let mut through_other = rig.nodes[1].source("/two.mp3");
+    rig.standing.send_replace(Standing::Asking);
+    own.write(b"goes on");
+    rig.wait_for("a source stays while peers are asked", |mount| mount.bytes_in == 7);
+    rig.standing.send_replace(Standing::HoldingOver { alone: true });
+    rig.close_once.send_replace(1);
+    own.wait_closed();
+    through_other.wait_closed();
+    let mut back = rig.nodes[0].source("/live.mp3");
+    back.write(b"here again");
+    rig.wait_for("who comes back is kept", |mount| mount.source_connected && mount.bytes_in == 17);
+}
+
+#[test]
+fn the_last_title_plays_on_at_the_next_master() {
+    let mut rig = Rig::of_nodes(2);
+    let mut source = rig.nodes[0].source("/live.mp3");
+    let update = "GET /admin/metadata?mode=updinfo&mount=%2flive%2emp3&song=Old+one";
+    let answer = rig.nodes[1].send(format!("{update} HTTP/1.0\r\n{AUTHORIZATION}\r\n")).read_all();
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+    let kept = rig.nodes[1].titles.waiting_for(&mount("/live.mp3")).expect("kept");
+    assert_eq!(kept.epoch, 1);
+
+    rig.snapshot.titles.insert(mount("/live.mp3"), Arc::new(kept));
+    rig.make_master(2, 2);
+    source.wait_closed();
+    let mut source = rig.nodes[0].source("/live.mp3");
+    wait_until("the title is recorded anew", || {
+        rig.titles.waiting_for(&mount("/live.mp3")).is_some_and(|title| title.epoch == 2)
+    });
+    // On the relay too.
+    for node in &rig.nodes {
+        let mut listener = listen_directly(node);
+        source.write(&vec![0; 40_000]);
+        let stream = listener.read_exactly(17_000);
+        let text = String::from_utf8_lossy(&stream);
+        assert!(text.contains("StreamTitle='Old one';"), "no title in the stream");
+    }
+}
+
+#[test]
+fn a_source_with_another_password_is_taken_over_by_nobody() {
+    let rig = Rig::of_nodes(2);
+    let mut source = rig.nodes[0].source("/live.mp3");
+    let wrong = "Authorization: Basic c291cmNlOndyb25n\r\n";
+    let head = format!("SOURCE /live.mp3 HTTP/1.0\r\n{wrong}\r\n");
+    assert!(rig.nodes[1].send(&head).read_head().starts_with("HTTP/1.0 401 "));
+    assert!(send_to(rig.icecast.port, &head).read_head().starts_with("HTTP/1.0 401 "));
+    let mut listener = listen_directly(&rig.nodes[0]);
+    assert_streams(&mut source, &mut listener, b's');
+}
