@@ -9,6 +9,11 @@ use crate::interrupt;
 /// Pause between two looks at a condition.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Now, on a clock that never jumps.
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 /// Looks at `condition` until it holds; an error once `limit` has passed or Ctrl-C was pressed.
 pub(crate) fn wait_until(
     what: &str,

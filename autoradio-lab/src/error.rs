@@ -116,6 +116,17 @@ pub enum LabError {
         /// What does not fit.
         source: serde_json::Error,
     },
+    /// A certificate cannot be made.
+    #[error("making a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// A client of the lab could not do its work.
+    #[error("{what}: {source}")]
+    Probe {
+        /// What it tried.
+        what: &'static str,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,

@@ -3,13 +3,25 @@
 //! Only processes inside a lab's own namespaces are ever signalled, each by its id.
 
 use std::fs;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
 use crate::host::Host;
+use crate::topology::INTERFACE;
 use crate::{LabError, clock, netns};
+
+/// A hardware address that no host has: frames to it reach everyone and are taken by none.
+const NOBODY: &str = "02:00:00:00:00:ff";
+
+/// A routing table whose every way leads to [`NOBODY`]: by family, its network and its gateway.
+const DEAD_TABLE: &str = "100";
+const DEAD_ENDS: [(&str, [&str; 2]); 2] = [
+    ("-4", ["198.18.0.0/15", "198.19.255.254"]),
+    ("-6", ["fd72:6164:696f::/64", "fd72:6164:696f::ffff:ffff"]),
+];
 
 /// Bytes of a process name that the kernel keeps.
 const PROCESS_NAME_BYTES_MAX: usize = 15;
@@ -24,12 +36,22 @@ pub fn kill_everything(host: &Host, limit: Duration) -> Result<(), LabError> {
     kill_all(host.namespace(), limit)
 }
 
+/// Stops everything that runs on the host: it hangs, its sockets stay open, its kernel goes on.
+pub fn stop_everything(host: &Host) {
+    send(&netns::process_ids(host.namespace()), Signal::SIGSTOP);
+}
+
+/// Lets everything on the host go on.
+pub fn cont_everything(host: &Host) {
+    send(&netns::process_ids(host.namespace()), Signal::SIGCONT);
+}
+
 /// Stops the host's processes of this name: they hang, their sockets stay open.
 pub fn stop(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGSTOP)
 }
 
-/// Lets stopped processes go on.
+/// Lets stopped processes of this name go on.
 pub fn cont(host: &Host, process: &str) -> Result<usize, LabError> {
     signal(host, process, Signal::SIGCONT)
 }
@@ -42,6 +64,76 @@ pub fn cut(host: &Host) -> Result<(), LabError> {
 /// Mends the host's wire.
 pub fn heal(host: &Host) -> Result<(), LabError> {
     netns::ip(host.bridge(), &["link", "set", host.name(), "up"])
+}
+
+/// Parts each host in `left` from each in `right`, both ways: what they send each other is lost
+/// without a word. Everyone else still reaches all of them.
+pub fn partition(left: &[&Host], right: &[&Host]) -> Result<(), LabError> {
+    each_way(left, right, |from, to| {
+        for address in addresses(to) {
+            let nobody = ["lladdr", NOBODY, "nud", "permanent", "dev", INTERFACE];
+            let words = ["neighbour", "replace", &address];
+            netns::ip(from.namespace(), &[words.as_slice(), &nobody].concat())?;
+        }
+        Ok(())
+    })
+}
+
+/// Undoes [`partition`].
+pub fn reunite(left: &[&Host], right: &[&Host]) -> Result<(), LabError> {
+    each_way(left, right, |from, to| {
+        for address in addresses(to) {
+            netns::ip(from.namespace(), &["neighbour", "del", &address, "dev", INTERFACE])?;
+        }
+        Ok(())
+    })
+}
+
+/// Loses without a word all that the host sends to or from these TCP ports of any host but itself.
+/// Everything else still works.
+pub fn cut_ports(host: &Host, ports: RangeInclusive<u16>) -> Result<(), LabError> {
+    let namespace = host.namespace();
+    for (family, [network, gateway]) in DEAD_ENDS {
+        let to_nobody = ["lladdr", NOBODY, "nud", "permanent", "dev", INTERFACE];
+        let neighbour = ["neighbour", "replace", gateway];
+        netns::ip(namespace, &[neighbour.as_slice(), &to_nobody].concat())?;
+        let route = ["route", "replace", network, "via", gateway, "dev", INTERFACE];
+        let table = ["onlink", "table", DEAD_TABLE];
+        netns::ip(namespace, &[[family].as_slice(), &route, &table].concat())?;
+    }
+    port_rules(host, "add", &ports)
+}
+
+/// Undoes [`cut_ports`].
+pub fn mend_ports(host: &Host, ports: RangeInclusive<u16>) -> Result<(), LabError> {
+    port_rules(host, "del", &ports)
+}
+
+fn port_rules(host: &Host, verb: &str, ports: &RangeInclusive<u16>) -> Result<(), LabError> {
+    let range = format!("{}-{}", ports.start(), ports.end());
+    for (family, _) in DEAD_ENDS {
+        for end in ["sport", "dport"] {
+            let rule = ["rule", verb, "ipproto", "tcp", end, &range, "lookup", DEAD_TABLE];
+            netns::ip(host.namespace(), &[[family].as_slice(), &rule].concat())?;
+        }
+    }
+    Ok(())
+}
+
+fn each_way(
+    left: &[&Host],
+    right: &[&Host],
+    mut work: impl FnMut(&Host, &Host) -> Result<(), LabError>,
+) -> Result<(), LabError> {
+    for (one, other) in left.iter().flat_map(|one| right.iter().map(move |other| (one, other))) {
+        work(one, other)?;
+        work(other, one)?;
+    }
+    Ok(())
+}
+
+fn addresses(host: &Host) -> [String; 2] {
+    [host.v4().to_string(), host.v6().to_string()]
 }
 
 /// Signals the host's processes of this name. Returns how many; none is an error.

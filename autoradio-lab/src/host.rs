@@ -173,9 +173,18 @@ fn is_setting(name: &OsStr) -> bool {
 
 /// The last 20 lines of a file, indented; empty if there is none.
 pub(crate) fn tail(path: &Path) -> String {
+    tail_of(path, |_| true)
+}
+
+/// The same of a daemon's log, without what its children wrote.
+pub(crate) fn tail_of_daemon(path: &Path) -> String {
+    tail_of(path, |line| !line.contains("supervise::log"))
+}
+
+fn tail_of(path: &Path, counts: impl Fn(&str) -> bool) -> String {
     let text = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
+    let lines: Vec<&str> = text.lines().filter(|line| counts(line)).collect();
     let last = &lines[lines.len().saturating_sub(20)..];
     format!("  {}", last.join("\n  "))
 }

@@ -4,10 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::host::{Host, tail};
+use crate::host::{Host, tail_of_daemon};
 use crate::names::{self, BRIDGE, HOSTS_MAX, Role};
-use crate::node::NodeSettings;
+use crate::node::{self, NodeSettings};
 use crate::persist::{self, Record};
+use crate::tls::Authority;
 use crate::topology::{self, Network};
 use crate::{Client, LabError, Node, clock, teardown};
 
@@ -16,6 +17,9 @@ pub const DOMAIN: &str = "radio.example.com";
 
 /// How long a node may take until it is ready; etcd's first start is most of it.
 pub const READY_LIMIT: Duration = Duration::from_secs(30);
+
+/// How much longer each node that joins may take.
+const JOIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// What a lab should be like.
 #[derive(Clone, Debug)]
@@ -47,6 +51,8 @@ impl Lab {
                 clients: 1,
                 xdp: "native".to_owned(),
                 binaries: target.join(profile),
+                tls: false,
+                args: Vec::new(),
                 owner_process: Some(std::process::id()),
             },
             mtu: 1500,
@@ -113,10 +119,30 @@ impl Lab {
         self.nodes.iter().map(Node::host).chain(self.clients.iter().map(Client::host))
     }
 
-    /// Starts the daemon on every node and waits until all are ready.
+    /// Where a program of this workspace is, such as the daemon.
+    pub fn program(&self, name: &str) -> Result<String, LabError> {
+        node::program(&self.record.binaries, name)
+    }
+
+    /// Starts the daemon on every node, `node1` first because the others join it, and waits until
+    /// all are ready and every etcd that can vote does.
     pub fn start_nodes(&self) -> Result<(), LabError> {
-        self.nodes.iter().try_for_each(Node::start)?;
-        self.nodes.iter().try_for_each(|node| node.wait_ready(READY_LIMIT))
+        let Some((first, others)) = self.nodes.split_first() else {
+            return Ok(());
+        };
+        first.start()?;
+        first.wait_ready(READY_LIMIT)?;
+        others.iter().try_for_each(Node::start)?;
+        // etcd takes in one member after the other.
+        let limit = READY_LIMIT + JOIN_LIMIT * u32::try_from(others.len()).unwrap_or(u32::MAX);
+        others.iter().try_for_each(|node| node.wait_ready(limit))?;
+        self.wait_whole(limit)
+    }
+
+    /// The lab's certificate authority; `None` in a lab without certificates.
+    pub fn authority(&self) -> Result<Option<Authority>, LabError> {
+        let folder = persist::folder(self.name());
+        self.record.tls.then(|| Authority::load(&folder)).transpose()
     }
 
     /// Looks at `condition` until it holds; an error names `what` when `limit` has passed.
@@ -148,6 +174,9 @@ impl Lab {
             domain: record.domain.clone(),
             xdp: record.xdp.clone(),
             binaries: record.binaries.clone(),
+            tls: record.tls,
+            args: record.args.clone(),
+            hosts: hosts(Role::Node, record.nodes).into_iter().map(host).collect(),
         };
         let nodes = hosts(Role::Node, record.nodes).into_iter().map(host);
         let nodes = nodes.map(|host| Node::new(host, settings.clone())).collect();
@@ -162,6 +191,10 @@ impl Lab {
             fs::create_dir_all(host.folder()).map_err(LabError::file(host.folder()))?;
             topology::create_host(network, host)?;
         }
+        if self.record.tls {
+            let authority = Authority::create(&persist::folder(self.name()))?;
+            self.hosts().try_for_each(|host| authority.certify(host).map(drop))?;
+        }
         let nodes: Vec<_> = self.nodes.iter().map(|node| node.host().v4()).collect();
         self.clients.iter().try_for_each(|client| client.use_resolvers(&nodes))
     }
@@ -174,7 +207,7 @@ impl Drop for Lab {
         }
         if std::thread::panicking() {
             for node in &self.nodes {
-                let log = tail(&node.log_path());
+                let log = tail_of_daemon(&node.log_path());
                 eprintln!("the end of {}'s log:\n{log}", node.host().name());
             }
         }
@@ -218,6 +251,20 @@ impl Builder {
     #[must_use]
     pub fn xdp(mut self, mode: &str) -> Self {
         mode.clone_into(&mut self.record.xdp);
+        self
+    }
+
+    /// etcd asks for certificates: the lab makes an authority of its own and certifies every host.
+    #[must_use]
+    pub fn tls(mut self, on: bool) -> Self {
+        self.record.tls = on;
+        self
+    }
+
+    /// What else every daemon is started with.
+    #[must_use]
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.record.args.extend(args.iter().map(|arg| (*arg).to_owned()));
         self
     }
 

@@ -9,6 +9,7 @@
 //! [`Lab::open`] and [`persist::down`] in another process.
 
 mod clock;
+mod etcd;
 mod teardown;
 
 // What a lab is made of: names and addresses are pure, the rest talks to `ip`.
@@ -23,10 +24,15 @@ pub mod faults;
 pub mod host;
 pub mod media;
 pub mod node;
+pub mod prober;
 pub mod status;
+pub mod tls;
 
 // The lab as a whole.
+pub mod cluster;
 pub mod error;
+pub mod failover;
+pub mod history;
 pub mod interrupt;
 pub mod lab;
 pub mod persist;

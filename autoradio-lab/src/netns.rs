@@ -5,6 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sched::{CloneFlags, setns};
+
 use crate::LabError;
 use crate::command;
 
@@ -31,6 +33,14 @@ pub fn command(name: &str, program: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", name, program]);
     command
+}
+
+/// Moves the calling thread, and those it will start, into the namespace for good.
+pub(crate) fn enter(name: &str) -> Result<(), LabError> {
+    let path = Path::new(NAMES).join(name);
+    let namespace = fs::File::open(&path).map_err(LabError::file(&path))?;
+    let entered = setns(namespace, CloneFlags::CLONE_NEWNET);
+    entered.map_err(|error| LabError::file(&path)(error.into()))
 }
 
 /// Ids of the processes that run inside; none if the namespace is gone.

@@ -29,6 +29,12 @@ pub struct Record {
     pub xdp: String,
     /// Folder of the daemon and radioctl.
     pub binaries: PathBuf,
+    /// Whether etcd asks for certificates, all signed by the lab's own authority.
+    #[serde(default)]
+    pub tls: bool,
+    /// What else every daemon is started with.
+    #[serde(default)]
+    pub args: Vec<String>,
     /// The process that removes it when it ends; `None` for a lab that was kept.
     pub owner_process: Option<u32>,
 }

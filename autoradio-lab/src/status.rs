@@ -9,6 +9,12 @@ pub struct Status {
     pub node: String,
     /// Whether it serves.
     pub ready: bool,
+    /// How it stands towards its masterships: `sure`, `stepped-down`, `alone`, …
+    #[serde(default)]
+    pub standing: String,
+    /// Whether it takes nothing new.
+    #[serde(default)]
+    pub draining: bool,
     /// The kernel program.
     #[serde(default)]
     pub xdp: Xdp,
@@ -47,6 +53,8 @@ pub struct Mount {
     pub path: String,
     /// The node that is its master.
     pub master: Option<String>,
+    /// Since which revision it is.
+    pub epoch: Option<i64>,
     /// Whether a source is connected.
     pub source_connected: bool,
     /// Listeners on this node.
@@ -75,6 +83,16 @@ impl CreatedMount {
 }
 
 impl Status {
+    /// The mount's epoch.
+    pub fn epoch(&self, path: &str) -> Option<i64> {
+        self.mounts.iter().find(|mount| mount.path == path)?.epoch
+    }
+
+    /// The mount's master, by name.
+    pub fn master(&self, path: &str) -> Option<&str> {
+        self.mounts.iter().find(|mount| mount.path == path)?.master.as_deref()
+    }
+
     /// Whether a source is connected to the mount.
     pub fn source_connected(&self, path: &str) -> bool {
         self.mounts.iter().any(|mount| mount.path == path && mount.source_connected)

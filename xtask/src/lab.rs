@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use autoradio_lab::persist::Record;
 use autoradio_lab::{Lab, LabError, faults, persist};
 
@@ -16,8 +16,8 @@ const KILL_LIMIT: Duration = Duration::from_secs(10);
 pub(crate) enum Command {
     /// Build everything and start a lab that stays until `lab down`.
     Up {
-        /// How many nodes. One for now: nodes do not form a cluster yet.
-        #[arg(long, default_value_t = 1)]
+        /// How many nodes, which form one cluster.
+        #[arg(long, default_value_t = 3)]
         nodes: usize,
         /// How many client hosts.
         #[arg(long, default_value_t = 1)]
@@ -126,9 +126,6 @@ pub(crate) fn remove_abandoned() {
 }
 
 fn up(nodes: usize, clients: usize, name: &str) -> Result<()> {
-    if nodes != 1 {
-        bail!("--nodes {nodes}: nodes do not form a cluster yet, so a lab has exactly one");
-    }
     autoradio_lab::lab::require_root()?;
     remove_abandoned();
     build_ebpf::build()?;

@@ -1,5 +1,6 @@
-//! Builds, demonstrates and tests autoradio: `cargo xtask`.
+//! Builds, demonstrates, tests and measures autoradio: `cargo xtask`.
 
+mod bench;
 mod build_ebpf;
 mod clock;
 mod demo;
@@ -20,7 +21,7 @@ use clap::{Parser, Subcommand};
 /// Exit code of a program that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// Builds, demonstrates and tests autoradio.
+/// Builds, demonstrates, tests and measures autoradio.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -37,8 +38,11 @@ enum Command {
     /// Clusters of real nodes in network namespaces (needs root).
     #[command(subcommand)]
     Lab(lab::Command),
-    /// Everything, once, for real: one node, a source, DNS, a listener (needs root).
+    /// Everything, once, for real: three nodes, a source, DNS, a listener, a failover (needs root).
     Demo(demo::Args),
+    /// Figures of this project, as a table, JSON and a plot in target/bench.
+    #[command(subcommand)]
+    Bench(bench::Command),
     /// Every check and every test.
     Test(test::Args),
     /// Check the rules of the house that no compiler knows.
@@ -67,6 +71,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::BuildEbpf(args) => build_ebpf::run(&args),
         Command::Lab(command) => lab::run(command),
         Command::Demo(args) => demo::run(&args),
+        Command::Bench(command) => bench::run(&command),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
     }

@@ -35,11 +35,11 @@ impl<Access: Clone> Endpoints<Access> {
         failing.map(|it| (it.url.clone(), it.access.clone())).collect()
     }
 
-    /// Whether a question is better asked elsewhere: this one fails, or is gone, and another does not fail.
+    /// Whether a question is better asked elsewhere: at the first that does not fail. What goes on at another would not
+    /// be missed: no question would notice that its host is gone.
     pub(super) fn is_outdone(&self, url: &str) -> bool {
-        let well = |endpoint: &Endpoint<Access>| endpoint.failed.is_none();
-        let ours = self.all.iter().find(|endpoint| endpoint.url == url);
-        !ours.is_some_and(well) && self.all.iter().any(well)
+        let best = self.all.iter().find(|endpoint| endpoint.failed.is_none());
+        best.is_some_and(|best| best.url != url)
     }
 
     /// Notes a failure. True if it is news.
@@ -115,6 +115,7 @@ mod tests {
     fn an_endpoint_is_only_left_for_a_better_one() {
         let mut endpoints = endpoints(&["a", "b"]);
         assert!(!endpoints.is_outdone("a"));
+        assert!(endpoints.is_outdone("b"), "questions go to the first, and so should a watch");
         endpoints.failed("a");
         assert!(endpoints.is_outdone("a") && endpoints.is_outdone("gone"));
         endpoints.failed("b");

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
 
 use super::Store;
-use crate::cluster::ClusterError;
+use crate::cluster::{ClusterError, PREFIX};
 
 impl Store {
     /// Writes a key that goes when the lease ends.
@@ -132,10 +132,18 @@ impl Store {
         Ok((answer.id(), Duration::from_secs(granted_s)))
     }
 
-    /// Extends a lease by its full time; [`ClusterError::LeaseLost`] if it is over.
+    /// Extends a lease by its full time; [`ClusterError::LeaseLost`] if it is over. Success proves a quorum.
+    ///
+    /// A leader that has lost its peers goes on extending leases for up to an election's time, which other nodes must not
+    /// take for a quorum; a read that is ordered with all writes is answered by a quorum only.
     pub(in crate::cluster) async fn keep_alive(&self, lease: i64) -> Result<(), ClusterError> {
         // A stream of its own for each time: nothing to mend when one breaks, and it is once a second.
-        self.call(|mut client| async move { client.lease_keep_alive(lease).await }).await.map(drop)
+        self.call(|mut client| async move {
+            client.lease_keep_alive(lease).await?;
+            client.get(PREFIX, Some(GetOptions::new().with_count_only())).await
+        })
+        .await
+        .map(drop)
     }
 
     /// Ends a lease, and with it every key under it.

@@ -1,0 +1,52 @@
+//! etcd without quorum: nothing can be changed, and nothing else stops.
+
+use std::time::Duration;
+
+use autoradio_lab::prober::Moment;
+use autoradio_lab::{faults, media};
+
+use crate::rig::{
+    ETCD_PORTS, MOUNT, SOON, WHOLE, cluster, master, refusal, wait_standing, watched,
+};
+
+/// Several leases long; what holds then holds for ten minutes too, since nothing else runs out.
+const OUTAGE_S: u32 = 15;
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn without_quorum_dns_sources_and_listeners_go_on_and_changes_fail_with_a_sentence() {
+    let (lab, mount) = cluster(3);
+    let watch = watched(&lab, &mount);
+    let master = master(&lab);
+    watch.enter_through(lab.others(master)[0], SOON).unwrap();
+    let (session, epoch) = (watch.last_session(), master.status().unwrap().epoch(MOUNT));
+    let addresses: Vec<_> = lab.nodes().iter().map(|node| node.host().v4()).collect();
+
+    for node in lab.nodes() {
+        faults::cut_ports(node.host(), ETCD_PORTS).unwrap();
+    }
+    let url = format!("http://{}{MOUNT}", master.host().v4());
+    let (mut listener, heard) = lab.client(2).listen(&url, OUTAGE_S).unwrap();
+    wait_standing(&lab, master, &["holding-over"], SOON);
+    let said = refusal(lab.node(1).radioctl_text(&["create-mount", "/never.mp3"]));
+    assert!(said.contains("etcd") && said.contains(' '), "{said}");
+    listener.wait(Duration::from_secs(OUTAGE_S.into()) + SOON).unwrap();
+    let audio = media::probe(&heard).unwrap();
+    assert!(audio.seconds > f64::from(OUTAGE_S) - 3.0, "{audio:?}: {}", listener.log_tail());
+    assert_eq!(watch.source().on_air().map(|now| now.number), Some(session), "the source was lost");
+    assert!(watch.dns().all_name(&addresses, &addresses), "a living node left DNS");
+
+    let start = Moment::now();
+    for node in lab.nodes() {
+        faults::mend_ports(node.host(), ETCD_PORTS).unwrap();
+    }
+    lab.wait_whole(WHOLE).unwrap();
+    wait_standing(&lab, master, &["sure"], WHOLE);
+    lab.wait_until("mounts can be made again", WHOLE, || {
+        lab.node(1).create_mount("/after.mp3").is_ok()
+    })
+    .unwrap();
+    lab.wait_until("it stays so", SOON, || Moment::now().ms_since(start) > 5_000).unwrap();
+    assert_eq!(watch.source().on_air().map(|now| now.number), Some(session), "lost afterwards");
+    assert_eq!(master.status().unwrap().epoch(MOUNT), epoch, "the master held over");
+}

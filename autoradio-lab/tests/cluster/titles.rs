@@ -1,0 +1,64 @@
+//! Titles and dead sessions of sources, through whichever node the client happens to speak with.
+
+use autoradio_lab::prober::SourceProber;
+use autoradio_lab::status::CreatedMount;
+use autoradio_lab::{Lab, Node};
+
+use crate::rig::{MOUNT, SOON, WHOLE, cluster, master, watched};
+
+const TITLE: &str = "Night Boat to Cairo";
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_title_outlives_its_master_and_a_source_takes_over_through_another_node() {
+    let (lab, mount) = cluster(3);
+    let watch = watched(&lab, &mount);
+    let first = master(&lab);
+    let others = lab.others(first);
+    watch.enter_through(others[0], SOON).unwrap();
+    set_title(&lab, others[1], &mount);
+    wait_title(&lab, first);
+
+    let session = watch.last_session();
+    watch.measure(first, SOON * 2, || first.kill(SOON)).unwrap();
+    let second = lab.wait_master_seen_by(MOUNT, &others, SOON).unwrap();
+    wait_title(&lab, second);
+    first.start().unwrap();
+    watch.wait_steady(WHOLE).unwrap();
+    assert!(watch.last_session() > session);
+
+    let living = watch.last_session();
+    let entered = watch.source().on_air().expect("it is on air").node;
+    let another = lab.nodes().iter().find(|node| node.host().v4() != entered).unwrap();
+    let rival = SourceProber::start(lab.client(2), &[another.host().v4()], &mount).unwrap();
+    lab.wait_until("the rival has the mount", SOON, || {
+        let lost =
+            |one: &autoradio_lab::prober::Session| one.number == living && one.lost.is_some();
+        rival.sessions().len() == 1 && watch.source().sessions().iter().any(lost)
+    })
+    .unwrap_or_else(|error| panic!("{error}: {}", rival.last_refusal()));
+    assert_eq!(rival.last_refusal(), "", "the rival was let in at its first try");
+}
+
+/// As a source's client does, from a client's host.
+fn set_title(lab: &Lab, node: &Node, mount: &CreatedMount) {
+    let url = format!("http://{}/admin/metadata", node.host().v4());
+    let user = format!("{}:{}", mount.source_username, mount.source_password);
+    let (path, song) = (format!("mount={MOUNT}"), format!("song={TITLE}"));
+    #[rustfmt::skip]
+    let args = [
+        "--silent", "--show-error", "--fail", "--max-time", "5", "--user", &user, "--get",
+        "--data", "mode=updinfo", "--data-urlencode", &path, "--data-urlencode", &song, &url,
+    ];
+    lab.client(1).host().run("curl", &args).expect("the title is taken");
+}
+
+/// Waits until the node's Icecast tells listeners the title.
+fn wait_title(lab: &Lab, node: &Node) {
+    let what = format!("the Icecast of {} knows the title", node.host().name());
+    lab.wait_until(&what, SOON, || {
+        let args = ["--silent", "--max-time", "2", "http://127.0.0.1:8000/status-json.xsl"];
+        node.host().run("curl", &args).is_ok_and(|status| status.contains(TITLE))
+    })
+    .unwrap();
+}

@@ -1,0 +1,196 @@
+//! The result of a bench, in the form that all of them share, and as a table. Pure.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// All figures of one run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Report {
+    pub(super) bench: String,
+    pub(super) rows: Vec<Row>,
+}
+
+/// One figure, and under what it was measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Row {
+    pub(super) subject: String,
+    pub(super) metric: String,
+    pub(super) value: f64,
+    pub(super) unit: String,
+    /// Such as `percentile`; `limit` is the most that `value` may be.
+    #[serde(flatten)]
+    pub(super) more: BTreeMap<String, Value>,
+}
+
+/// The field that says which part of the measurements `value` bounds.
+const PERCENTILE: &str = "percentile";
+/// The field that says what was promised.
+const LIMIT: &str = "limit";
+
+/// Rows that differ in their percentile only.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Group<'a> {
+    /// Subject, metric and circumstances, for people.
+    pub(super) title: String,
+    pub(super) unit: &'a str,
+    /// Percentile, if the row has one, and value.
+    pub(super) values: Vec<(Option<u64>, f64)>,
+    /// What was promised of one of them.
+    pub(super) limit: Option<f64>,
+}
+
+impl Row {
+    pub(super) fn new(subject: &str, metric: &str, value: f64, unit: &str) -> Self {
+        let [subject, metric, unit] = [subject, metric, unit].map(str::to_owned);
+        Self { subject, metric, value, unit, more: BTreeMap::new() }
+    }
+
+    /// The same with one more field.
+    pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.more.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The same with a promise that [`Report::broken`] checks.
+    pub(super) fn at_most(self, limit: Option<f64>) -> Self {
+        match limit {
+            Some(limit) => self.with(LIMIT, limit),
+            None => self,
+        }
+    }
+
+    fn limit(&self) -> Option<f64> {
+        self.more.get(LIMIT)?.as_f64()
+    }
+
+    fn percentile(&self) -> Option<u64> {
+        self.more.get(PERCENTILE)?.as_u64()
+    }
+
+    fn title(&self) -> String {
+        let more =
+            self.more.iter().filter(|(name, _)| ![PERCENTILE, LIMIT].contains(&name.as_str()));
+        let more: Vec<String> = more.map(|(name, value)| format!("{name} {value}")).collect();
+        let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+        format!("{} {}{more}", self.subject, self.metric)
+    }
+}
+
+impl Report {
+    /// The rows, those together that differ in their percentile only, in the order of the first.
+    pub(super) fn groups(&self) -> Vec<Group<'_>> {
+        let mut groups: Vec<Group<'_>> = Vec::new();
+        for row in &self.rows {
+            let (title, value) = (row.title(), (row.percentile(), row.value));
+            match groups.iter_mut().find(|group| group.title == title) {
+                Some(group) => {
+                    group.values.push(value);
+                    group.limit = group.limit.or(row.limit());
+                }
+                None => groups.push(Group {
+                    title,
+                    unit: &row.unit,
+                    values: vec![value],
+                    limit: row.limit(),
+                }),
+            }
+        }
+        groups
+    }
+
+    /// For people: one line per group.
+    pub(super) fn table(&self) -> String {
+        let groups = self.groups();
+        let width = groups.iter().map(|group| group.title.len()).max().unwrap_or_default();
+        let line = |group: &Group<'_>| {
+            let values = group.values.iter().map(|(percentile, value)| match percentile {
+                Some(100) => format!("max {}", short(*value)),
+                Some(percentile) => format!("p{percentile} {}", short(*value)),
+                None => short(*value),
+            });
+            let values: Vec<String> = values.map(|value| format!("{value:>10}")).collect();
+            let limit =
+                group.limit.map_or_else(String::new, |at| format!("  at most {}", short(at)));
+            format!("{:<width$}  {} {}{limit}", group.title, values.join("  "), group.unit)
+        };
+        groups.iter().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    /// A sentence for every row that is over its limit.
+    pub(super) fn broken(&self) -> Vec<String> {
+        let over = self.rows.iter().filter_map(|row| {
+            let limit = row.limit().filter(|limit| row.value > *limit)?;
+            let (value, limit) = (short(row.value), short(limit));
+            Some(format!("{} is {value} {}, at most {limit}", row.title(), row.unit))
+        });
+        over.collect()
+    }
+}
+
+/// The value below or at which `percent` of the samples are: nearest rank. `None` without any.
+pub(super) fn percentile(samples: &[u64], percent: usize) -> Option<u64> {
+    let mut sorted = samples.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+fn short(value: f64) -> String {
+    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let row = |percentile: u64, value, limit| {
+            let row = Row::new("host_gone", "source_back_ms", value, "ms");
+            row.with("etcd_leader", false).with(PERCENTILE, percentile).at_most(limit)
+        };
+        let rows = vec![
+            row(50, 3_100.0, None),
+            row(99, 6_200.0, Some(6_000.0)),
+            Row::new("host_gone", "failed_rounds", 0.0, "rounds").at_most(Some(0.0)),
+        ];
+        Report { bench: "failover".to_owned(), rows }
+    }
+
+    #[test]
+    fn a_row_has_the_form_that_others_read() {
+        let text = serde_json::to_string(&report().rows[0]).unwrap();
+        let want = r#"{"subject":"host_gone","metric":"source_back_ms","value":3100.0,"#.to_owned()
+            + r#""unit":"ms","etcd_leader":false,"percentile":50}"#;
+        assert_eq!(text, want);
+        assert_eq!(serde_json::from_str::<Row>(&text).unwrap(), report().rows[0]);
+    }
+
+    #[test]
+    fn percentiles_of_one_thing_are_one_line() {
+        let report = report();
+        let groups = report.groups();
+        assert_eq!(groups.len(), 2);
+        assert_eq!(groups[0].values, [(Some(50), 3_100.0), (Some(99), 6_200.0)]);
+        let table = report.table();
+        assert!(table.contains("p99 6200") && table.contains("at most 6000"), "{table}");
+    }
+
+    #[test]
+    fn only_what_is_over_its_limit_is_broken() {
+        let broken = report().broken();
+        assert_eq!(broken.len(), 1);
+        assert!(broken[0].contains("source_back_ms") && broken[0].contains("6200"), "{broken:?}");
+    }
+
+    #[test]
+    fn a_percentile_is_the_nearest_rank() {
+        let samples: Vec<u64> = (1..=200).rev().collect();
+        for (percent, want) in [(50, 100), (99, 198), (100, 200)] {
+            assert_eq!(percentile(&samples, percent), Some(want), "p{percent}");
+        }
+        assert_eq!(percentile(&[7], 99), Some(7));
+        assert_eq!(percentile(&[], 50), None);
+    }
+}
