@@ -2,7 +2,7 @@
 
 use autoradio_lab::prober::SourceProber;
 use autoradio_lab::status::CreatedMount;
-use autoradio_lab::{Lab, Node};
+use autoradio_lab::{Lab, Node, command};
 
 use crate::rig::{MOUNT, SOON, WHOLE, cluster, master, watched};
 
@@ -55,10 +55,14 @@ fn set_title(lab: &Lab, node: &Node, mount: &CreatedMount) {
 
 /// Waits until the node's Icecast tells listeners the title.
 fn wait_title(lab: &Lab, node: &Node) {
-    let what = format!("the Icecast of {} knows the title", node.host().name());
+    let what = format!("listeners of {} are told the title", node.host().name());
     lab.wait_until(&what, SOON, || {
-        let args = ["--silent", "--max-time", "2", "http://127.0.0.1:8000/status-json.xsl"];
-        node.host().run("curl", &args).is_ok_and(|status| status.contains(TITLE))
+        let mut curl = node.host().command("curl");
+        curl.args(["--silent", "--max-time", "2", "--header", "Icy-MetaData: 1"]);
+        curl.arg(format!("http://127.0.0.1:8000{MOUNT}"));
+        // It listens until its time is over, which curl calls a failure.
+        let heard = command::output(curl).unwrap().stdout;
+        String::from_utf8_lossy(&heard).contains(TITLE)
     })
     .unwrap();
 }
