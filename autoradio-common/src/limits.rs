@@ -94,7 +94,7 @@ pub const HTTP_STATUS_MOUNTS_MAX: usize = 500;
 pub const HTTP_STOP_MS_MAX: u64 = 2_000;
 /// Longest wait of a source for a master that takes it, in milliseconds: while nobody holds the mount, its holder's
 /// Icecast does not answer, or still holds another source. Source clients wait four seconds at least (libshout).
-pub const HTTP_MASTER_MS_MAX: u64 = 3_000;
+pub const HTTP_MASTER_MS_MAX: u64 = 3_700;
 /// Longest time that an old title, or the end of a source that may not stay, is tried on an Icecast, in milliseconds.
 pub const HTTP_INSIST_MS_MAX: u64 = 1_500;
 /// Titles that wait to be written to etcd, at most one of each mount; of more mounts the newest are dropped.

@@ -144,7 +144,7 @@ impl ManagedEtcd {
 
     async fn start_child(&self, spec: ChildSpec) -> Result<Child, ClusterError> {
         for (address, port) in self.sockets() {
-            port_is_free(address, port)?;
+            port_is_free(address, port).await?;
         }
         Ok(supervise::start(spec).await?)
     }
@@ -247,8 +247,8 @@ impl ManagedEtcd {
     }
 }
 
-fn port_is_free(address: IpAddr, port: u16) -> Result<(), ClusterError> {
-    supervise::port_is_free(address, port).map_err(|error| ClusterError::PortTaken {
+async fn port_is_free(address: IpAddr, port: u16) -> Result<(), ClusterError> {
+    supervise::port_is_free(address, port).await.map_err(|error| ClusterError::PortTaken {
         address,
         port,
         reason: error.to_string(),
@@ -261,12 +261,12 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_taken_port_is_named() {
+    #[tokio::test]
+    async fn a_taken_port_is_named() {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let taken = TcpListener::bind((loopback, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
-        let error = port_is_free(loopback, port).expect_err("taken").to_string();
+        let error = port_is_free(loopback, port).await.expect_err("taken").to_string();
         assert!(error.contains(&format!("port {port} on 127.0.0.1")), "{error}");
     }
 }

@@ -37,6 +37,8 @@ impl Outage {
 
     async fn watch(self) {
         let mut told = Standing::Sure;
+        // A node that has just joined has nothing to lose yet.
+        let mut was_sure = false;
         let mut alone = Alone::default();
         let mut ticks = tokio::time::interval(ASK_EVERY);
         loop {
@@ -50,7 +52,8 @@ impl Outage {
                 tell_heard(&heard, told);
             }
             let standing = self.clock.view().standing(clock::boot_ns());
-            if standing != std::mem::replace(&mut told, standing) {
+            was_sure |= standing == Standing::Sure;
+            if standing != std::mem::replace(&mut told, standing) && was_sure {
                 tell(standing);
             }
             // A node that has no peers has nowhere to send its sources.

@@ -83,7 +83,7 @@ pub async fn start(
     let dir = settings.state_dir.join("icecast");
     let spec = spec(&settings, &dir);
     supervise::end_stale(&spec).await?;
-    port_is_free(&settings)?;
+    port_is_free(&settings).await?;
     prepare_dir(spec.name, &dir, user_of(spec.run_as).as_ref())?;
     let text = render(&settings, &secrets, &placements.borrow_and_update());
     let file = ConfigFile::new(&dir);
@@ -139,10 +139,11 @@ fn spec(settings: &IcecastSettings, dir: &Path) -> ChildSpec {
     }
 }
 
-fn port_is_free(settings: &IcecastSettings) -> Result<(), IcecastError> {
+async fn port_is_free(settings: &IcecastSettings) -> Result<(), IcecastError> {
     let port = settings.port;
     let address = settings.listen_address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     supervise::port_is_free(address, port)
+        .await
         .map_err(|error| IcecastError::PortTaken { port, reason: error.to_string() })
 }
 

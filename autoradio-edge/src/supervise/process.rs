@@ -21,6 +21,8 @@ use crate::clock;
 
 /// How often a process that is not our own child is looked at while it ends.
 const STALE_POLL: Duration = Duration::from_millis(20);
+/// Longest time that the kernel may take to close the sockets of a process that was killed.
+const PORT_FREE_MAX: Duration = Duration::from_secs(1);
 /// Variables of our environment that a child gets.
 const ENV_KEPT: [&str; 3] = ["PATH", "LANG", "TZ"];
 
@@ -131,9 +133,18 @@ pub async fn start(spec: ChildSpec) -> Result<Child, SuperviseError> {
     Ok(Child { state, last_lines, stop, task })
 }
 
-/// Whether a child could listen on `port` of `address` now; the error is the system's.
-pub fn port_is_free(address: IpAddr, port: u16) -> io::Result<()> {
-    TcpListener::bind((address, port)).map(drop)
+/// Whether a child could listen on `port` of `address`; the error is the system's.
+///
+/// A process that was killed a moment ago is gone before its sockets are, so a taken port is looked at again for a while.
+pub async fn port_is_free(address: IpAddr, port: u16) -> io::Result<()> {
+    let deadline = clock::now() + PORT_FREE_MAX;
+    loop {
+        match TcpListener::bind((address, port)) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && clock::now() < deadline => {}
+            bound => return bound.map(drop),
+        }
+        tokio::time::sleep(STALE_POLL).await;
+    }
 }
 
 /// Ends the process that the child's pid file names, if it is that child and still runs.

@@ -90,12 +90,16 @@ impl Connection {
         let until = clock::now() + within;
         let mut repeated = false;
         let mut rounds = 0;
+        let mut failure: Option<Failure> = None;
         loop {
             let turn = self.endpoints().in_turn();
-            let mut failure = None;
             let mut dialled = false;
             for (index, (url, client)) in turn.iter().enumerate() {
                 let left = until.saturating_duration_since(clock::now());
+                if let Some(failure) = failure.take_if(|_| left < ROUND_PAUSE) {
+                    // What was said before tells more than a silence that had no time.
+                    return Err(failure.explain(&self.urls()));
+                }
                 // Half of what is left for all but the last: somebody answers in time, however many are silent.
                 let share = if index + 1 == turn.len() { left } else { left / 2 };
                 // On the heap: the client library's futures are large, and this is part of every other one.
@@ -118,7 +122,7 @@ impl Connection {
             }
             rounds += 1;
             let over = clock::now() + ROUND_PAUSE >= until || (!dialled && rounds >= DIAL_ROUNDS);
-            if let Some(failure) = failure.filter(|_| over) {
+            if let Some(failure) = failure.take_if(|_| over) {
                 return Err(failure.explain(&self.urls()));
             }
             tokio::time::sleep(ROUND_PAUSE).await;
