@@ -31,7 +31,7 @@ pub(super) async fn serve(
     shared.authorize(head, &record).await?;
     let binding = Binding::of(&placement, mount, &record)?;
     let address = master_of(&placement, mount)?;
-    let answer = title::set(shared, &binding, address, &update.query).await?;
+    let answer = title::set(shared, address, &update.query).await?;
     match answer.status {
         200 => shared.settings.titles.keep(mount, binding.master.epoch, update.query.clone()),
         401 => return Err(answer.refusal().await),

@@ -13,18 +13,21 @@ use super::icecast::{self, Answer};
 use super::server::Shared;
 use crate::clock;
 use crate::http::FrontError;
+use crate::http::auth::Credentials;
 
 /// Pause before an Icecast that did not take an old title is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Sets a title: `query` holds the parameters of `/admin/metadata`.
+///
+/// Asked as Icecast's administrator: from a source's own user Icecast 2.4 takes a title only if it comes from the address
+/// that the source came from, and says that it took it all the same (its `admin.c`). Here each may come through another node.
 pub(super) async fn set(
     shared: &Shared,
-    binding: &Binding,
     address: SocketAddr,
     query: &str,
 ) -> Result<Answer, FrontError> {
-    let authorization = binding.credentials(&shared.settings.secrets);
+    let authorization = Credentials::basic("admin", &shared.settings.secrets.admin_password);
     let request = format!(
         "GET /admin/metadata?{query} HTTP/1.0\r\nHost: {address}\r\n\
          Authorization: {authorization}\r\n\r\n"
@@ -42,7 +45,7 @@ pub(super) async fn replay(shared: &Shared, binding: &Binding, address: SocketAd
         let title = placement.mounts.get(mount).and_then(|placed| placed.title.as_ref());
         // The source may have set a newer one meanwhile.
         let Some(title) = title.filter(|title| title.epoch != epoch) else { break };
-        match set(shared, binding, address, &title.query).await {
+        match set(shared, address, &title.query).await {
             Ok(Answer { status: 200, .. }) => {
                 info!(%mount, epoch, "the last title plays on at the new master");
                 shared.settings.titles.keep(mount, epoch, title.query.clone());
