@@ -214,6 +214,7 @@ async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess)
         name: config.name.clone(),
         state_dir: config.state_dir.clone(),
         peer_address: config.peer_address,
+        listen_address: config.etcd_listen,
         client_port: config.etcd_client_port,
         peer_port: config.etcd_peer_port,
         program: "etcd".into(),

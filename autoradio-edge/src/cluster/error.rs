@@ -48,20 +48,34 @@ pub enum ClusterError {
     /// The revision asked for is gone; only a new listing helps.
     #[error("etcd has compacted the history this node wanted")]
     Compacted,
-    /// etcd's newest revision is older than what was read from it: it was restored from a backup.
-    #[error("etcd has gone back behind what this node knows: it was restored from a backup")]
+    /// etcd's newest revision is older than what was read from it, or its cluster is another one.
+    #[error(
+        "etcd is not the one that this node knows, or older: it was restored from a backup or founded anew"
+    )]
     Restored,
     /// This node's lease ended; its record and claims are gone.
     #[error("etcd has ended this node's lease")]
     LeaseLost,
     /// Another node has this node's name.
     #[error(
-        "the name {name} is taken: a node at {address} holds it; stop that one, or give this one another name with --name"
+        "the name {name} is taken: a node at {address} holds it; stop that one, or give this one another name with --name; \
+        if it is gone for good: radioctl cluster remove {name}"
     )]
     NameTaken {
         /// The name.
         name: NodeName,
         /// Where the other node is: its address, or the URL of its etcd.
+        address: String,
+    },
+    /// Another node's etcd is where this node's is to be.
+    #[error(
+        "the address {address} is taken: the cluster has the member {name} there; give one of the two another address or \
+        --etcd-peer-port; if {name} is gone for good: radioctl cluster remove {name}"
+    )]
+    AddressTaken {
+        /// The other member.
+        name: String,
+        /// The peer URL.
         address: String,
     },
     /// A mount to be created is there.
@@ -176,14 +190,14 @@ pub enum ClusterError {
         "there is no node {name}: neither as a member of etcd nor in any record; see radioctl cluster members"
     )]
     NodeUnknown {
-        /// The name.
-        name: NodeName,
+        /// The name, or what else was given for it.
+        name: String,
     },
     /// A member that must not be removed.
     #[error("member {name} stays: {reason}")]
     MemberNeeded {
-        /// The name.
-        name: NodeName,
+        /// The name, or what else was given for it.
+        name: String,
         /// Why, and what to do.
         reason: String,
     },

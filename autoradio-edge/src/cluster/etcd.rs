@@ -47,13 +47,20 @@ pub(super) struct Value {
     pub(super) mod_revision: i64,
 }
 
+/// How far which cluster has come.
+struct Newest {
+    cluster_id: u64,
+    revision: i64,
+}
+
 impl Store {
     /// Connects to etcd and asks it one thing, so that a wrong address shows here and not later.
     ///
     /// `timeout` bounds this and every later question, however many endpoints it takes.
     pub async fn connect(access: &EtcdAccess, timeout: Duration) -> Result<Self, ClusterError> {
         let store = Self::unasked(access, timeout).await?;
-        store.revision().await?;
+        let newest = store.newest().await?;
+        store.connection.is_cluster(newest.cluster_id);
         Ok(store)
     }
 
@@ -113,8 +120,8 @@ impl Store {
         Ok((if revision == 0 { at } else { revision }, answer.take_kvs(), more))
     }
 
-    /// Revision of the newest change.
-    async fn revision(&self) -> Result<i64, ClusterError> {
+    /// What the cluster is, and its newest change.
+    async fn newest(&self) -> Result<Newest, ClusterError> {
         let options = GetOptions::new().with_count_only();
         let answer = self
             .call(|mut client| {
@@ -122,7 +129,11 @@ impl Store {
                 async move { client.get(PREFIX, Some(options)).await }
             })
             .await?;
-        Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
+        let header = answer.header();
+        Ok(Newest {
+            cluster_id: header.map_or(0, etcd_client::ResponseHeader::cluster_id),
+            revision: header.map_or(0, etcd_client::ResponseHeader::revision),
+        })
     }
 
     /// Number of keys under `prefix`.

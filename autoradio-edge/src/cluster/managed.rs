@@ -39,6 +39,8 @@ pub struct ManagedEtcd {
     pub state_dir: PathBuf,
     /// Where peers reach this node.
     pub peer_address: IpAddr,
+    /// Where their connections arrive: the same, or all of this host's addresses if that one is not its own.
+    pub listen_address: IpAddr,
     /// Port for clients.
     pub client_port: u16,
     /// Port for peers.
@@ -114,7 +116,7 @@ impl ManagedEtcd {
             );
         }
         let tls = self.tls.as_ref().map(|files| self.install_certificates(files)).transpose()?;
-        let founding = self.spec(&Bootstrap::found(), tls.as_ref());
+        let founding = self.spec(&Bootstrap::found(rand::random()), tls.as_ref());
         // An etcd of a killed daemon holds the ports; it has to go before they are judged.
         supervise::end_stale(&founding).await?;
         if self.has_data() {
@@ -130,23 +132,38 @@ impl ManagedEtcd {
             let child = self.start_child(founding).await?;
             return self.settle(child, deadline, Past::None).await;
         }
+        // Before others count on this node.
+        self.ports_are_free().await?;
         match self.join_cluster().await? {
             Joining::Client(endpoints) => {
                 info!(?endpoints, "enough members vote: this node is a client of the cluster");
                 Ok(self.started(None, endpoints))
             }
             Joining::Member(bootstrap, others) => {
-                let child = self.start_child(self.spec(&bootstrap, tls.as_ref())).await?;
-                self.settle(child, deadline, Past::JustAdded(others)).await
+                let spec = self.spec(&bootstrap, tls.as_ref());
+                let started = async {
+                    let child = self.start_child(spec).await?;
+                    self.settle(child, deadline, Past::JustAdded(others)).await
+                };
+                let started = started.await;
+                if started.is_err() {
+                    self.take_back().await;
+                }
+                started
             }
         }
     }
 
     async fn start_child(&self, spec: ChildSpec) -> Result<Child, ClusterError> {
+        self.ports_are_free().await?;
+        Ok(supervise::start(spec).await?)
+    }
+
+    async fn ports_are_free(&self) -> Result<(), ClusterError> {
         for (address, port) in self.sockets() {
             port_is_free(address, port).await?;
         }
-        Ok(supervise::start(spec).await?)
+        Ok(())
     }
 
     /// Waits until etcd can be worked with, and does what is left to do with it as a member.
@@ -236,14 +253,13 @@ impl ManagedEtcd {
     /// Every address and port that etcd listens on.
     fn sockets(&self) -> Vec<(IpAddr, u16)> {
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        if !self.is_exposed() || self.peer_address == loopback {
-            return vec![(loopback, self.client_port), (loopback, self.peer_port)];
+        let listening = self.listening();
+        let mut sockets = vec![(listening, self.client_port), (listening, self.peer_port)];
+        // All addresses include loopback.
+        if listening != loopback && !listening.is_unspecified() {
+            sockets.insert(0, (loopback, self.client_port));
         }
-        vec![
-            (loopback, self.client_port),
-            (self.peer_address, self.client_port),
-            (self.peer_address, self.peer_port),
-        ]
+        sockets
     }
 }
 

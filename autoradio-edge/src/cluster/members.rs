@@ -39,6 +39,8 @@ pub(super) enum JoinStep {
     Remove(u64),
     /// A member of this node's name is elsewhere. Unless it is dead, this node must not take the name.
     Suspect(EtcdMember),
+    /// A member of another name is where this node is to be: one of the two has the wrong address.
+    Refuse(EtcdMember),
     /// The node becomes a member.
     Add,
     /// There are members enough: the node is a client.
@@ -49,7 +51,9 @@ pub(super) enum JoinStep {
 pub(super) fn join_step(members: &[EtcdMember], name: &NodeName, peer_url: &str) -> JoinStep {
     let at_our_url = |member: &&EtcdMember| member.peer_urls.iter().any(|url| url == peer_url);
     if let Some(old) = members.iter().find(at_our_url) {
-        return JoinStep::Remove(old.id);
+        // Without a name, it is a join of ours that broke off before etcd started.
+        let ours = old.name.is_empty() || old.name == name.as_str();
+        return if ours { JoinStep::Remove(old.id) } else { JoinStep::Refuse(old.clone()) };
     }
     if let Some(namesake) = members.iter().find(|member| member.name == name.as_str()) {
         return JoinStep::Suspect(namesake.clone());
@@ -73,21 +77,44 @@ pub(super) fn initial_cluster(members: &[EtcdMember], name: &NodeName, peer_url:
     pairs.join(",")
 }
 
-/// The member of the node `name`, if it may be removed: others must be left that can agree without it.
+/// What is amiss with so many voters, if anything is.
+pub fn voters_advice(voters: usize) -> Option<&'static str> {
+    match voters {
+        2 => Some(
+            "two members of etcd vote: the loss of either one stops all changes, so this is weaker than one alone; \
+            let a third node join",
+        ),
+        4 => Some(
+            "four members of etcd vote: they tolerate the loss of one, as three do; let a fifth node join",
+        ),
+        _ => None,
+    }
+}
+
+/// The member of the node `which`, or, for one that has not started and so has no name, with this id (hexadecimal) or
+/// peer URL.
+fn find<'a>(members: &'a [MemberStatus], which: &str) -> Option<&'a MemberStatus> {
+    let id = u64::from_str_radix(which, 16).ok();
+    let by = |is: &dyn Fn(&EtcdMember) -> bool| members.iter().find(|it| is(&it.member));
+    by(&|it| !which.is_empty() && it.name == which)
+        .or_else(|| by(&|it| Some(it.id) == id))
+        .or_else(|| by(&|it| it.peer_urls.iter().any(|url| url == which)))
+}
+
+/// The member `which` (a name, an id in hexadecimal, a peer URL), if it may be removed: others must be left that can
+/// agree without it.
 ///
 /// `force` is the operator's word that the healthy ones are not coming back; the last voter stays in any case.
 pub fn removable<'a>(
     members: &'a [MemberStatus],
-    name: &NodeName,
+    which: &str,
     force: bool,
 ) -> Result<Option<&'a MemberStatus>, ClusterError> {
-    let Some(leaving) = members.iter().find(|it| it.member.name == name.as_str()) else {
-        return Ok(None);
-    };
+    let Some(leaving) = find(members, which) else { return Ok(None) };
     let voters =
         members.iter().filter(|it| !it.member.learner && it.member.id != leaving.member.id);
     let (left, healthy) = (voters.clone().count(), voters.filter(|it| it.healthy).count());
-    let needed = |reason: String| ClusterError::MemberNeeded { name: name.clone(), reason };
+    let needed = |reason: String| ClusterError::MemberNeeded { name: which.to_owned(), reason };
     if leaving.member.learner {
         return Ok(Some(leaving));
     }
@@ -148,6 +175,8 @@ mod tests {
         assert_eq!(step(&members, "n3", at_home), JoinStep::Remove(3), "even if there are five");
         let elsewhere = "http://192.0.2.99:2380";
         assert_eq!(step(&members, "n3", elsewhere), JoinStep::Suspect(members[2].clone()));
+        let wrong_address = step(&members, "us", at_home);
+        assert_eq!(wrong_address, JoinStep::Refuse(members[2].clone()), "n3 may well live");
         members[2].name.clear();
         assert_eq!(step(&members, "n3", at_home), JoinStep::Remove(3), "added, never started");
     }
@@ -173,8 +202,26 @@ mod tests {
         ] {
             let named = |(well, id): (&bool, u64)| status(id, &format!("n{id}"), *well);
             let members: Vec<_> = health.iter().zip(1..).map(named).collect();
-            assert_eq!(removable(&members, &name("n1"), force).is_ok(), may, "{why}");
+            assert_eq!(removable(&members, "n1", force).is_ok(), may, "{why}");
         }
-        assert_eq!(removable(&[status(1, "a", true)], &name("b"), false).unwrap(), None);
+        assert_eq!(removable(&[status(1, "a", true)], "b", false).unwrap(), None);
+    }
+
+    #[test]
+    fn a_member_without_a_name_is_removed_by_its_id_or_peer_url() {
+        let added = EtcdMember { learner: true, ..member(0xbe, "") };
+        let added = MemberStatus { member: added, healthy: false, leader: false };
+        let members = [status(1, "a", true), status(2, "be", true), added.clone()];
+        let found = |which: &str| removable(&members, which, false).unwrap();
+        assert_eq!(found("http://192.0.2.190:2380"), Some(&added));
+        assert_eq!(found("be"), Some(&members[1]), "a name goes before an id");
+        assert_eq!(found("0be"), Some(&added));
+        assert_eq!(found(""), None);
+    }
+
+    #[test]
+    fn numbers_of_voters_that_gain_nothing_are_named() {
+        let advised: Vec<_> = (1..=5).filter(|voters| voters_advice(*voters).is_some()).collect();
+        assert_eq!(advised, [2, 4]);
     }
 }

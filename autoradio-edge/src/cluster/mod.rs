@@ -43,7 +43,7 @@ pub use fold::{Damaged, Event, State};
 pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
 pub use key::{Key, KeyError, PREFIX};
 pub use managed::{ManagedEtcd, StartedEtcd};
-pub use members::{EtcdMember, MemberStatus, removable};
+pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
 pub use password::{hash_password, random_password};

@@ -21,6 +21,10 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_ADDRESS", value_name = "IP", value_delimiter = ',')]
     pub address: Vec<String>,
 
+    /// Address that other nodes reach this node at, behind a NAT the router's [default: this host's own]
+    #[arg(long, env = "AUTORADIO_PEER_ADDRESS", value_name = "IP")]
+    pub peer_address: Option<String>,
+
     /// Where the kernel program runs: auto, native, generic or off
     #[arg(long, env = "AUTORADIO_XDP", value_name = "MODE", default_value = "auto")]
     pub xdp: String,

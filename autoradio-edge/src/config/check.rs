@@ -120,14 +120,19 @@ impl Checker {
             }
             return own;
         }
-        let addresses = args.address.iter().map(|text| (text, self.ip("--address", text)));
-        let addresses: Vec<_> = addresses.collect();
-        for (text, address) in &addresses {
-            if address.is_some_and(|address| address.is_unspecified() || address.is_multicast()) {
-                self.invalid("--address", text, "this is no host's address");
-            }
+        args.address.iter().filter_map(|text| self.host_address("--address", text)).collect()
+    }
+
+    pub(super) fn peer_address(&mut self, args: &RunArgs) -> Option<IpAddr> {
+        self.host_address("--peer-address", args.peer_address.as_ref()?)
+    }
+
+    fn host_address(&mut self, flag: &'static str, text: &str) -> Option<IpAddr> {
+        let address = self.ip(flag, text)?;
+        if address.is_unspecified() || address.is_multicast() {
+            self.invalid(flag, text, "this is no host's address");
         }
-        addresses.into_iter().filter_map(|(_, address)| address).collect()
+        Some(address)
     }
 
     fn ip(&mut self, flag: &'static str, text: &str) -> Option<IpAddr> {

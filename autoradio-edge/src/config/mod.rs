@@ -7,7 +7,7 @@ mod check;
 mod choose_etcd;
 mod host;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -81,6 +81,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// Address that peers, and this node itself, reach this node at.
     pub peer_address: IpAddr,
+    /// Address that etcd takes its peers' connections at: the same if it is this host's own, else all.
+    pub etcd_listen: IpAddr,
     /// Addresses that the kernel answers on, as they stand in packets; none where DNS is not on port 53.
     pub kernel_addresses: Vec<IpAddr>,
     /// Where the kernel program runs.
@@ -139,12 +141,16 @@ impl Config {
             kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
         let etcd_client_port = checker.port("--etcd-client-port", &args.etcd_client_port);
         let etcd_tls = checker.etcd_tls(args, host);
+        let peer_address = checker
+            .peer_address(args)
+            .unwrap_or_else(|| default_peer_address(&addresses, host, interface.as_deref()));
         let (capacity, capacity_whole) = checker.capacity(args, host, interface.as_deref());
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
             name: checker.name(args, host),
-            peer_address: peer_address(&addresses, host, interface.as_deref()),
+            peer_address,
+            etcd_listen: listen_address(peer_address, host),
             addresses,
             kernel_addresses,
             xdp,
@@ -208,12 +214,22 @@ fn kernel_addresses(
 }
 
 /// The first public address that is this host's own; behind a NAT, where none is, the interface's first.
-fn peer_address(addresses: &[IpAddr], host: &HostFacts, interface: Option<&str>) -> IpAddr {
+fn default_peer_address(addresses: &[IpAddr], host: &HostFacts, interface: Option<&str>) -> IpAddr {
     let is_own = |address: &&IpAddr| host.addresses.iter().any(|(_, own)| own == *address);
     let own = addresses.iter().find(is_own).copied();
     let of_interface = || host.addresses.iter().find(|(name, _)| Some(name.as_str()) == interface);
     let fallback = addresses.first().copied().unwrap_or(IpAddr::from([127, 0, 0, 1]));
     own.or_else(|| of_interface().map(|(_, address)| *address)).unwrap_or(fallback)
+}
+
+/// An address that is not this host's own cannot be listened on: what is sent to it arrives at another one.
+fn listen_address(peer_address: IpAddr, host: &HostFacts) -> IpAddr {
+    let own = host.addresses.iter().any(|(_, own)| *own == peer_address);
+    match peer_address {
+        _ if own || peer_address.is_loopback() => peer_address,
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,25 @@ fn behind_a_nat_peers_use_the_interfaces_own_address() {
 }
 
 #[test]
+fn peers_are_told_the_address_that_was_given_and_etcd_listens_where_it_can() {
+    for (why, line, told, listens) in [
+        ("this host's own", "", "192.0.2.7", "192.0.2.7"),
+        ("another of its own", "--peer-address 2001:db8::7", "2001:db8::7", "2001:db8::7"),
+        ("the router's", "--peer-address 203.0.113.9", "203.0.113.9", "0.0.0.0"),
+        ("the router's, IPv6", "--peer-address 2001:db8:f::9", "2001:db8:f::9", "::"),
+        ("on one host", "--peer-address 127.0.0.2", "127.0.0.2", "127.0.0.2"),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
+        let got = (config.peer_address.to_string(), config.etcd_listen.to_string());
+        assert_eq!(got, (told.to_owned(), listens.to_owned()), "{why}");
+    }
+    for wrong in ["0.0.0.0", "224.0.0.1", "router"] {
+        let errors = check(&format!("--domain a.b --peer-address {wrong}"), &host());
+        assert!(errors.expect_err(wrong)[0].to_string().contains("--peer-address"), "{wrong}");
+    }
+}
+
+#[test]
 fn the_kernel_answers_where_dns_listens_on_port_53() {
     for (why, line, want) in [
         ("everywhere", "", vec!["192.0.2.7", "2001:db8::7"]),

@@ -118,6 +118,40 @@ async fn an_etcd_that_was_restored_from_a_backup_is_listed_anew() {
     etcd.stop().await;
 }
 
+#[tokio::test]
+async fn a_restored_etcd_that_has_come_as_far_as_before_is_listed_anew_too() {
+    let node = Node::new("a", &[]);
+    let etcd = node.start().await;
+    let store = only(&node).await;
+    store.create_mount(&mount("/saved")).await.unwrap();
+    let backup = node.data_dir().with_file_name("backup.db");
+    node.ctl(&["snapshot", "save", backup.to_str().unwrap()]);
+    store.create_mount(&mount("/lost")).await.unwrap();
+    let mut way = Way::to(&node);
+    let joined = Joined::through(&way.access(), "a").await;
+    watching(&joined, true).await;
+    assert_eq!(joined.handle.snapshots.borrow().mounts.len(), 2);
+    let known = joined.handle.snapshots.borrow().revision;
+
+    way.cut().await;
+    etcd.stop().await;
+    restore(&node, &backup);
+    let etcd = node.start().await;
+    let store = only(&node).await;
+    store.create_mount(&mount("/other")).await.unwrap();
+    while store.snapshot().await.unwrap().0.revision <= known + 10 {
+        node.ctl(&["put", "unrelated", "x"]);
+    }
+    way.heal();
+    joined
+        .sees("what it holds now", PATIENCE, |it| {
+            it.mounts.keys().map(ToString::to_string).eq(["/other", "/saved"])
+        })
+        .await;
+    joined.leave().await;
+    etcd.stop().await;
+}
+
 fn restore(node: &Node, backup: &Path) {
     let (data, peer) = (node.data_dir(), format!("http://127.0.0.1:{}", node.managed.peer_port));
     let old = data.with_file_name("old");

@@ -1,11 +1,13 @@
 //! Nodes come, go, lose their disks, and come again.
 
+use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{ClusterError, ManagedEtcd};
+use autoradio_edge::cluster::{ClusterError, ManagedEtcd, MemberStatus};
 use nix::sys::signal::Signal;
 
-use crate::rig::{Node, names, only, store, voters};
+use crate::rig::{Joined, Node, names, only, store, voters};
 use crate::support::{PATIENCE, in_time, mount, path, radioctl, signal, until};
 
 #[tokio::test]
@@ -114,6 +116,8 @@ async fn removing_what_the_cluster_needs_is_refused() {
     assert!(String::from_utf8_lossy(&last.stderr).contains("the last that votes"), "{last:?}");
     let b = second.start().await;
     voters(&store(&a).await, 2).await;
+    let shown = radioctl(&url, &["cluster", "members"], "");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("weaker than one"), "{shown:?}");
     let gone = radioctl(&url, &["cluster", "remove", "b"], "");
     assert!(gone.status.success(), "one of two may leave: {gone:?}");
     b.stop().await;
@@ -128,6 +132,87 @@ async fn a_name_that_another_node_holds_is_refused_and_its_address_told() {
     assert!(matches!(error, ClusterError::NameTaken { .. }), "{error}");
     let address = format!("http://127.0.0.1:{}", first.managed.peer_port);
     assert!(error.to_string().contains(&address), "{error}");
+    a.stop().await;
+}
+
+#[tokio::test]
+async fn a_living_namesake_whose_etcd_is_out_of_reach_keeps_its_name_and_its_vote() {
+    let first = Node::new("a", &[]);
+    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
+    let a = first.start().await;
+    let (b, c) = tokio::join!(second.start(), third.start());
+    let founder = store(&a).await;
+    let ids = |members: &[MemberStatus]| -> BTreeSet<u64> {
+        members.iter().map(|it| it.member.id).collect()
+    };
+    let before = ids(&voters(&founder, 3).await);
+    let joined = Joined::through(b.access(), "b").await;
+    let pid = b.pid().unwrap();
+    signal(pid, Signal::SIGSTOP);
+    let other = Node::new("b", &[&first]);
+    let error = other.try_start().await.expect_err("taken");
+    assert!(matches!(error, ClusterError::NameTaken { .. }), "{error}");
+    assert!(error.to_string().contains("radioctl cluster remove b"), "{error}");
+    assert_eq!(ids(&founder.members().await.unwrap()), before, "nobody was removed");
+
+    // Gone in earnest, it makes room for one that comes from elsewhere with its name.
+    signal(pid, Signal::SIGCONT);
+    joined.leave().await;
+    b.stop().await;
+    let b = other.start().await;
+    let after = voters(&founder, 3).await;
+    assert_eq!(names(&after), ["a", "b", "c"]);
+    assert_ne!(ids(&after), before);
+    for etcd in [a, b, c] {
+        etcd.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_another_member_has_is_refused_and_that_member_stays() {
+    let first = Node::new("a", &[]);
+    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
+    let a = first.start().await;
+    let (b, c) = tokio::join!(second.start(), third.start());
+    let founder = store(&a).await;
+    voters(&founder, 3).await;
+    b.stop().await;
+    let mut other = Node::new("z", &[&first]);
+    other.managed.peer_port = second.managed.peer_port;
+    let error = other.try_start().await.expect_err("taken");
+    assert!(matches!(error, ClusterError::AddressTaken { .. }), "{error}");
+    assert_eq!(names(&founder.members().await.unwrap()), ["a", "b", "c"]);
+    for etcd in [a, c] {
+        etcd.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_start_its_etcd_leaves_no_member_behind() {
+    let first = Node::new("a", &[]);
+    let a = first.start().await;
+    let founder = store(&a).await;
+    let count = async || founder.members().await.unwrap().len();
+    let second = Node::new("b", &[&first]);
+    let taken = TcpListener::bind(("127.0.0.1", second.managed.peer_port)).unwrap();
+    let error = second.try_start().await.expect_err("taken");
+    assert!(matches!(error, ClusterError::PortTaken { .. }), "{error}");
+    assert_eq!(count().await, 1, "it was not even added");
+    drop(taken);
+    let broken = ManagedEtcd { program: "/bin/false".into(), ..second.managed.clone() };
+    broken.start(Duration::from_secs(1)).await.expect_err("it ends at once");
+    assert_eq!(count().await, 1, "it was taken back");
+
+    // What a node leaves that dies in between; nobody else could join as long as it stands.
+    first.ctl(&["member", "add", "x", "--learner", "--peer-urls=http://127.0.0.1:9"]);
+    let members = founder.members().await.unwrap();
+    let id = members.iter().find(|it| it.member.name.is_empty()).unwrap().member.id;
+    let url = first.managed.endpoint();
+    let shown = radioctl(&url, &["cluster", "members"], "");
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(&format!("{id:x}")), "{shown:?}");
+    let removed = radioctl(&url, &["cluster", "remove", &format!("{id:x}")], "");
+    assert!(removed.status.success(), "{removed:?}");
+    assert_eq!(count().await, 1);
     a.stop().await;
 }
 

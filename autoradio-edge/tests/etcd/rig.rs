@@ -32,6 +32,7 @@ impl Node {
             name: name.parse().unwrap(),
             state_dir: dir.path().to_owned(),
             peer_address: "127.0.0.1".parse().unwrap(),
+            listen_address: "127.0.0.1".parse().unwrap(),
             client_port,
             peer_port,
             program: "etcd".into(),

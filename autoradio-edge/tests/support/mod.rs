@@ -73,6 +73,7 @@ impl Etcd {
             name: "test1".parse().unwrap(),
             state_dir: dir.path().to_owned(),
             peer_address: "127.0.0.1".parse().unwrap(),
+            listen_address: "127.0.0.1".parse().unwrap(),
             client_port,
             peer_port,
             program: "etcd".into(),

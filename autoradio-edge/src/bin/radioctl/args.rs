@@ -187,7 +187,7 @@ pub(crate) enum ClusterCommand {
     ///
     /// Stop the node first. To come back, it needs --join; its old data is of no use any more.
     Remove {
-        /// Name of the node
+        /// Name of the node, or ID or peer URL of a member that has not started
         node: String,
         /// Remove it although too few of the others are healthy to change anything afterwards
         #[arg(long)]

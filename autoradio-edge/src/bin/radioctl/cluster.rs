@@ -18,18 +18,24 @@ pub(crate) async fn members(store: &Store, output: &Output) -> anyhow::Result<()
 pub(crate) async fn remove(
     store: &Store,
     output: &Output,
-    node: &NodeName,
+    which: &str,
     force: bool,
 ) -> anyhow::Result<()> {
     let members = store.members().await?;
-    let member = removable(&members, node, force)?.map(|status| status.member.id);
-    let had_records = store.forget_node(node).await?;
+    let member = removable(&members, which, force)?.map(|status| &status.member);
+    // One that has not started has no name, and so left no records.
+    let had_records = match member.map_or(which, |member| &member.name).parse::<NodeName>() {
+        Ok(node) => store.forget_node(&node).await?,
+        Err(_) => false,
+    };
     match member {
-        Some(id) => remove_member(store, id).await?,
-        None if !had_records => return Err(ClusterError::NodeUnknown { name: node.clone() }.into()),
+        Some(member) => remove_member(store, member.id).await?,
+        None if !had_records => {
+            return Err(ClusterError::NodeUnknown { name: which.to_owned() }.into());
+        }
         None => {}
     }
-    output.done(&format!("Node {node} is removed."))
+    output.done(&format!("Node {which} is removed."))
 }
 
 /// Removes the member. etcd does so only once it has seen the others without a break for five seconds.

@@ -26,8 +26,8 @@ pub(crate) enum Checked {
     Undrain(NodeName),
     /// Show the members of etcd.
     Members,
-    /// Remove a node for good, by force or not.
-    Remove(NodeName, bool),
+    /// Remove a node, or a member by its id or peer URL, for good, by force or not.
+    Remove(String, bool),
     /// Write all mounts to a file.
     Backup(PathBuf),
     /// Make the cluster's mounts those of a file.
@@ -126,8 +126,11 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
         }
         Command::Cluster(ClusterCommand::Members) => Checked::Members,
         Command::Cluster(ClusterCommand::Remove { node, force }) => {
-            let name = node.parse().map_err(|error| usage(format!("{node:?}: {error}")))?;
-            Checked::Remove(name, force)
+            // An id in hexadecimal has the form of a name.
+            if !node.starts_with("http://") && !node.starts_with("https://") {
+                name(&node)?;
+            }
+            Checked::Remove(node, force)
         }
         // Completions are printed without a cluster; the caller has done so already.
         Command::ListMounts | Command::Completions { .. } => Checked::Mount(MountCommand::List),

@@ -5,7 +5,7 @@ mod cluster;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::AnsiColor;
-use autoradio_edge::cluster::{MemberStatus, MountRecord, Snapshot};
+use autoradio_edge::cluster::{MemberStatus, MountRecord, Snapshot, voters_advice};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -92,7 +92,7 @@ impl Output {
             return Self::json(&members);
         }
         let mut table = self.table();
-        table.set_header(["NODE", "ROLE", "HEALTHY", "PEERS AT", "CLIENTS AT"].map(bold));
+        table.set_header(["NODE", "ROLE", "HEALTHY", "PEERS AT", "CLIENTS AT", "ID"].map(bold));
         for status in members {
             let member = &status.member;
             let role = match (status.leader, member.learner) {
@@ -106,9 +106,12 @@ impl Output {
                 if status.healthy { "yes" } else { "no" },
                 &member.peer_urls.join(","),
                 &member.client_urls.join(","),
+                &format!("{:x}", member.id),
             ]);
         }
-        Self::text(&format!("{table}\n"))
+        Self::text(&format!("{table}\n"))?;
+        let voters = members.iter().filter(|status| !status.member.learner).count();
+        voters_advice(voters).map_or(Ok(()), |advice| Self::note(&format!("Note: {advice}.")))
     }
 
     /// Something is done and there is nothing else to show. JSON: `{"done": true}`.

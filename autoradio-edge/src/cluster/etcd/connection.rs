@@ -5,6 +5,7 @@
 //! until it answers; then questions come back to it, since the first endpoint is the one on this host.
 
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Connection {
     given: usize,
     find_members: Option<String>,
     endpoints: Mutex<Endpoints<Client>>,
+    /// Who answered when it was asked for last; 0 if never.
+    cluster_id: AtomicU64,
     /// Counts what was learnt about endpoints.
     news: watch::Sender<u64>,
 }
@@ -70,6 +73,7 @@ impl Connection {
             given: if access.find_members.is_some() { 1 } else { endpoints.len() },
             find_members: access.find_members.clone(),
             endpoints: Mutex::new(Endpoints::new(endpoints)),
+            cluster_id: AtomicU64::new(0),
             news: watch::Sender::new(0),
         });
         if tended {
@@ -127,6 +131,12 @@ impl Connection {
             }
             tokio::time::sleep(ROUND_PAUSE).await;
         }
+    }
+
+    /// Remembers the cluster. False if it is another one than before: a restored backup makes a new cluster.
+    pub(super) fn is_cluster(&self, id: u64) -> bool {
+        let before = self.cluster_id.swap(id, Ordering::AcqRel);
+        before == 0 || before == id
     }
 
     /// All endpoints, for messages.

@@ -22,8 +22,8 @@ const UNHEALTHY: &str = "unhealthy cluster";
 const CLOSED: [&str; 4] =
     ["connection closed", "onnection reset", "roken pipe", "h2 protocol error"];
 
-/// Words of the TLS library or of etcd's answer to the wrong protocol, and what they mean.
-const MISUNDERSTANDINGS: [(&str, &str); 9] = [
+/// Words of the TLS library or of etcd that need it, and what they mean.
+const MEANINGS: [(&str, &str); 10] = [
     (
         "CertificateRequired",
         "it wants a client certificate; give --etcd-ca, --etcd-cert, --etcd-key",
@@ -36,6 +36,10 @@ const MISUNDERSTANDINGS: [(&str, &str); 9] = [
     ("BadSignature", "its certificate is not signed by the authority in --etcd-ca"),
     ("invalid peer certificate", "its certificate is not good for this address"),
     ("InvalidContentType", "it speaks plain http://, not TLS"),
+    (
+        "database space exceeded",
+        "its database is full, so it takes no changes; run etcdctl defrag for each member, then etcdctl alarm disarm",
+    ),
 ];
 
 /// Why a question has no answer.
@@ -125,7 +129,7 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
     let text = innermost.to_string();
     let message = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
     let text = message.map_or_else(|| text.clone(), |(message, _)| message.to_owned());
-    let known = MISUNDERSTANDINGS.iter().find(|(words, _)| text.contains(words));
+    let known = MEANINGS.iter().find(|(words, _)| text.contains(words));
     known.map_or_else(|| text.clone(), |(_, meaning)| format!("{meaning} ({text})"))
 }
 
@@ -177,6 +181,8 @@ mod tests {
             told(8, "database space exceeded", "http://a"),
             ClusterError::Refused { .. }
         ));
+        let full = io::Error::other("etcdserver: mvcc: database space exceeded");
+        assert!(root_cause(&full).contains("alarm disarm"), "{}", root_cause(&full));
         for (url, want) in
             [("https://a", "refuses our certificate"), ("http://a", "wants https://")]
         {

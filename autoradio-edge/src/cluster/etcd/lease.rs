@@ -121,6 +121,22 @@ impl Store {
         }))
     }
 
+    /// How long a lease lives on if nobody extends it; nothing if it is over.
+    pub(in crate::cluster) async fn lease_left(
+        &self,
+        lease: i64,
+    ) -> Result<Duration, ClusterError> {
+        let answer = self
+            .call(|mut client| async move { client.lease_time_to_live(lease, None).await })
+            .await;
+        match answer {
+            // etcd says -1 of one that is over.
+            Ok(answer) => Ok(Duration::from_secs(u64::try_from(answer.ttl()).unwrap_or(0))),
+            Err(ClusterError::LeaseLost) => Ok(Duration::ZERO),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A new lease of `ttl_s` seconds, and the time to live that etcd gave it.
     pub(in crate::cluster) async fn grant(
         &self,

@@ -19,9 +19,11 @@ pub(in crate::cluster) struct Watch {
 impl Store {
     /// Follows every change of our keys from `revision` on.
     ///
-    /// [`ClusterError::Restored`] if etcd has not come that far: waiting for it would miss what happens until then.
+    /// [`ClusterError::Restored`] if this is not the cluster that it was, whose revisions mean something else here, or if
+    /// etcd has not come that far: waiting for it would miss what happens until then.
     pub(in crate::cluster) async fn watch(&self, revision: i64) -> Result<Watch, ClusterError> {
-        if self.revision().await? < revision - 1 {
+        let newest = self.newest().await?;
+        if !self.connection.is_cluster(newest.cluster_id) || newest.revision < revision - 1 {
             return Err(ClusterError::Restored);
         }
         let options = WatchOptions::new().with_prefix().with_start_revision(revision);

@@ -8,8 +8,8 @@ use super::ManagedEtcd;
 use super::flags::Bootstrap;
 use crate::clock;
 use crate::cluster::etcd::OwnStatus;
-use crate::cluster::members::{JoinStep, initial_cluster, join_step};
-use crate::cluster::{ClusterError, EtcdAccess, EtcdMember, Store};
+use crate::cluster::members::{JoinStep, initial_cluster, join_step, voters_advice};
+use crate::cluster::{ClusterError, EtcdAccess, EtcdMember, Key, Store};
 
 /// Longest time in which the cluster takes a new member. It takes one at a time, and only while it has seen all others
 /// for five seconds, so of many that come at once the last waits.
@@ -20,6 +20,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
 /// Time after which a member that still has no vote is worth a warning.
 const PROMOTION_SLOW: Duration = Duration::from_secs(60);
+/// How often, once a second, a namesake must be silent before it counts as dead: its etcd may be starting, or its line
+/// be bad for a moment.
+const SILENCES: u32 = 4;
+/// Pause between two such questions, and how long a lease may outlive its time: etcd ends leases twice a second.
+const SILENCE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How the cluster has taken the node.
 pub(super) enum Joining {
@@ -36,7 +41,9 @@ impl ManagedEtcd {
         let mut told = false;
         loop {
             let error = match self.try_to_join().await {
-                Err(error @ ClusterError::NameTaken { .. }) => return Err(error),
+                Err(
+                    error @ (ClusterError::NameTaken { .. } | ClusterError::AddressTaken { .. }),
+                ) => return Err(error),
                 Err(error) => error,
                 Ok(Some(joining)) => return Ok(joining),
                 Ok(None) => continue,
@@ -70,8 +77,11 @@ impl ManagedEtcd {
                 store.remove_member(id).await?;
                 Ok(None)
             }
+            JoinStep::Refuse(other) => {
+                Err(ClusterError::AddressTaken { name: other.name, address: peer_url })
+            }
             JoinStep::Suspect(namesake) => {
-                if store.status_of(&namesake.client_urls).await.is_some() {
+                if self.lives(&namesake, &store).await? {
                     let address = namesake.peer_urls.join(", ");
                     return Err(ClusterError::NameTaken { name: self.name.clone(), address });
                 }
@@ -89,6 +99,43 @@ impl ManagedEtcd {
                 info!(cluster = told, "joining as a member, without a vote at first");
                 Ok(Some(Joining::Member(Bootstrap::join(told), client_urls(&members))))
             }
+        }
+    }
+
+    /// Whether a member of this node's name is a living node: its etcd answers here, or, since it may be out of our
+    /// reach but not of the others', the cluster has a record of it that outlives the lease it is under now. What an
+    /// earlier life of this node has left goes with that lease.
+    async fn lives(&self, namesake: &EtcdMember, store: &Store) -> Result<bool, ClusterError> {
+        for _ in 0..SILENCES {
+            if store.status_of(&namesake.client_urls).await.is_some() {
+                return Ok(true);
+            }
+            tokio::time::sleep(SILENCE_PAUSE).await;
+        }
+        let record = Key::Node(self.name.clone()).to_string();
+        let Some((_, lease)) = store.leased(&record).await? else { return Ok(false) };
+        let left = store.lease_left(lease).await?;
+        info!(left_s = left.as_secs(), "a node of this name has a lease: waiting for its end");
+        tokio::time::sleep(left + SILENCE_PAUSE).await;
+        Ok(store.leased(&record).await?.is_some())
+    }
+
+    /// Takes back the member that was added for this node, which could not start: without a name, it would block all who
+    /// want to join.
+    pub(super) async fn take_back(&self) {
+        let taken_back = async {
+            let store = self.cluster().await?;
+            let peer_url = self.peer_url();
+            let ours =
+                |member: &EtcdMember| member.learner && member.peer_urls == [peer_url.as_str()];
+            match store.member_list().await?.into_iter().find(ours) {
+                Some(member) => store.remove_member(member.id).await,
+                None => Ok(()),
+            }
+        };
+        match taken_back.await {
+            Ok(()) => info!("the cluster does not wait for this node's etcd any more"),
+            Err(error) => warn!(%error, "radioctl cluster remove can take this member back"),
         }
     }
 
@@ -152,6 +199,10 @@ impl ManagedEtcd {
         if own.learner {
             store.promote(id).await?;
             info!("this node's etcd has caught up with the cluster and votes now");
+            let voters = members.iter().filter(|member| !member.learner).count() + 1;
+            if let Some(advice) = voters_advice(voters) {
+                warn!(voters, "{advice}");
+            }
         }
         Ok(())
     }

@@ -1,10 +1,10 @@
 //! What etcd keeps on this host: its data, and certificates where its user may read them.
 
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::chown;
+use nix::unistd::User;
 use tracing::warn;
 
 use super::ManagedEtcd;
@@ -43,11 +43,7 @@ impl ManagedEtcd {
         let install = |from: &Path, name: &str| {
             let path = dir.join(name);
             let bytes = std::fs::read(from).map_err(|source| files(from, source))?;
-            write_secret(&path, &bytes).map_err(|source| files(&path, source))?;
-            if let Some(user) = &user {
-                chown(&path, Some(user.uid), Some(user.gid))
-                    .map_err(|errno| files(&path, errno.into()))?;
-            }
+            write_secret(&path, &bytes, user.as_ref()).map_err(|source| files(&path, source))?;
             Ok::<_, ClusterError>(path)
         };
         Ok(TlsFiles {
@@ -62,15 +58,20 @@ fn aside(data: &Path, number: u32) -> PathBuf {
     data.with_file_name(format!("etcd.removed-{number}"))
 }
 
-/// Writes a new file that nobody else can read, not even for a moment.
-fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a new file that nobody but `user` can read, not even for a moment.
+fn write_secret(path: &Path, bytes: &[u8], user: Option<&User>) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file =
         std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)
+    file.write_all(bytes)?;
+    match user {
+        // By descriptor: the folder is the user's, who could put a link in the file's place.
+        Some(user) => fchown(&file, Some(user.uid.as_raw()), Some(user.gid.as_raw())),
+        None => Ok(()),
+    }
 }
 
 fn files(path: &Path, source: io::Error) -> ClusterError {
