@@ -68,6 +68,8 @@ pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
 pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
 /// Clients over that limit that are told so at one time; more are closed without a word.
 pub const HTTP_REFUSALS_MAX: usize = 32;
+/// Connections over that limit that nodes of the cluster may have at one time, to ask for this node's state.
+pub const HTTP_PEERS_MAX: usize = 64;
 /// Longest time a connection to an Icecast may take to open, in milliseconds.
 pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
 /// Longest time an Icecast may take to answer a request, in milliseconds.

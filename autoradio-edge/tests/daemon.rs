@@ -10,15 +10,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use autoradio_edge::clock;
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use nix::sys::signal::Signal;
 use support::{PATIENCE, free_ports, lives, radioctl, signal, state_dir, until};
 use tempfile::TempDir;
-
-/// `--master-election-ttl` of the nodes here: the default.
-const LEASE_TTL: Duration = Duration::from_secs(3);
 
 /// The daemon with a clean environment, so that the tester's settings do not count.
 fn daemon(args: &[&str]) -> Command {
@@ -353,6 +349,19 @@ async fn one_node_answers_takes_mounts_and_stops_cleanly() {
     assert!(!children.into_iter().any(lives), "the children have ended");
 }
 
+/// How many leases live in the node's etcd.
+fn leases(node: &Loopback) -> usize {
+    let listing = Command::new("etcdctl")
+        .env("ETCDCTL_API", "3")
+        .arg(format!("--endpoints={}", node.etcd_url()))
+        .args(["lease", "list"])
+        .output()
+        .unwrap();
+    assert!(listing.status.success(), "{listing:?}");
+    // A line above says how many follow.
+    String::from_utf8_lossy(&listing.stdout).lines().count() - 1
+}
+
 #[tokio::test]
 async fn a_killed_daemon_starts_again_with_its_mounts() {
     let node = Loopback::new();
@@ -371,12 +380,9 @@ async fn a_killed_daemon_starts_again_with_its_mounts() {
     running.0.kill().unwrap();
     running.0.wait().unwrap();
     let _running = start(&node).await;
-    // Longer than the killed daemon's lease, with what etcd adds when it starts: the mastership outlives it.
-    let until_then = clock::now() + 3 * LEASE_TTL;
-    while clock::now() < until_then {
-        assert_eq!(epoch().await, before, "the mount kept its master");
-        tokio::time::sleep(LEASE_TTL / 10).await;
-    }
+    // The mastership outlives the killed daemon's lease.
+    until("the old lease ends", PATIENCE, async || (leases(&node) == 1).then_some(())).await;
+    assert_eq!(epoch().await, before, "the mount kept its master");
 }
 
 #[tokio::test]

@@ -6,12 +6,13 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{Capacity, EtcdAccess, NodeRecord, Standing};
+use autoradio_edge::cluster::{Capacity, EtcdAccess, NodeRecord, Snapshot, Standing};
 use autoradio_edge::http::{Front, FrontSettings, FrontStats, SourceGate};
 use autoradio_edge::peer::ask_all;
-use autoradio_edge::placement::Placement;
+use autoradio_edge::placement::{Ledger, Placer};
 use nix::sys::signal::Signal;
 use support::{Etcd, Joined, PATIENCE, in_time, node, signal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,15 @@ impl Way {
 
 /// A node whose front answers, for its peers at least.
 async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joined, NodeRecord) {
+    joined_with_room(etcd, name, way, 100).await
+}
+
+async fn joined_with_room(
+    etcd: &Etcd,
+    name: &str,
+    way: Option<&Way>,
+    connections_max: usize,
+) -> (Joined, NodeRecord) {
     let front = Front::bind(&[0]).unwrap();
     let record = NodeRecord { http_port: front.local_ports()[0], ..node(name) };
     let mut settings = etcd.settings(record.clone());
@@ -56,7 +66,10 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
         settings.etcd = EtcdAccess::plain(vec![format!("http://127.0.0.1:{}", way.port)]);
     }
     let joined = Joined::with(settings).await;
-    let placements = watch::channel(Arc::new(Placement::default())).1;
+    let own = Arc::new(record.clone());
+    let alone = Snapshot::default().or_alone(&own).into_owned();
+    let placement = Placer::default().place(&alone, 0, &Ledger::default());
+    let placements = watch::channel(Arc::new(placement)).1;
     let gate = SourceGate::new(
         record.name.clone(),
         joined.handle.secrets.clone(),
@@ -68,7 +81,7 @@ async fn joined_with_front(etcd: &Etcd, name: &str, way: Option<&Way>) -> (Joine
         node: record.name.clone(),
         ports: front.local_ports(),
         secrets: joined.handle.secrets.clone(),
-        connections_max: 100,
+        connections_max,
         standing: joined.handle.standing.clone(),
         own_state: joined.handle.own_state.clone(),
         icecast_proxy: true,
@@ -99,11 +112,29 @@ async fn a_front_tells_its_state_to_peers_and_to_nobody_else() {
     let (b, record) = joined_with_front(&etcd, "b", None).await;
     reach(&b, "it is sure", PATIENCE, Standing::Sure).await;
     let record = [Arc::new(record)];
-    let heard = ask_all(&record, &b.handle.secrets.relay_password).await;
+    let heard = ask_all(&record, &b.handle.secrets.relay_password).await.heard;
     assert_eq!(heard.len(), 1);
     let state = &heard[0].state;
     assert!(state.quorum && state.quorum_age_ms < 3_000 && state.revision > 0, "{state:?}");
-    assert!(ask_all(&record, "guess").await.is_empty());
+    let stranger = ask_all(&record, "guess").await;
+    assert!(stranger.heard.is_empty() && stranger.mute == 1, "{stranger:?}");
+    b.leave().await;
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
+async fn a_front_that_is_full_answers_its_peers_still() {
+    let etcd = Etcd::start().await;
+    let (b, record) = joined_with_room(&etcd, "b", None, 1).await;
+    let _only_client = TcpStream::connect(("127.0.0.1", record.http_port)).await.unwrap();
+    let mut refused = TcpStream::connect(("127.0.0.1", record.http_port)).await.unwrap();
+    refused.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    in_time("it is full", PATIENCE, refused.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.0 503"), "{answer}");
+    let record = [Arc::new(record)];
+    let answers = ask_all(&record, &b.handle.secrets.relay_password).await;
+    assert_eq!((answers.heard.len(), answers.mute), (1, 0), "{answers:?}");
     b.leave().await;
     etcd.child.stop().await;
 }

@@ -4,20 +4,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::standing::LeaseClock;
 use super::{NodeName, NodeRecord, Snapshot, Standing};
 use crate::clock;
-use crate::peer::{self, Heard, judge};
+use crate::peer::{self, Answers, judge};
 
 /// How often peers are asked.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 /// How long a node is alone before it closes each source once.
 const ALONE_MAX: Duration = Duration::from_secs(10);
-/// Peers asked at one time: those that follow this node in name order. A cluster in which none of so many answers, or
-/// knows of a quorum, has none.
+/// Peers asked at one time, spread over all there are. A cluster in which none of so many answers, or knows of a quorum,
+/// has none.
 const PEERS_ASKED_MAX: usize = 64;
 
 /// Judges this node's standing.
@@ -40,16 +42,21 @@ impl Outage {
         // A node that has just joined has nothing to lose yet.
         let mut was_sure = false;
         let mut alone = Alone::default();
+        // Rounds overlap: the slowest peer of one must not keep the next from being asked.
+        let (mut rounds, mut newest_ns) = (JoinSet::new(), 0);
         let mut ticks = tokio::time::interval(ASK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         loop {
-            ticks.tick().await;
-            let peers = self.peers();
-            if self.clock.view().needs_peers(clock::boot_ns()) {
-                let heard = peer::ask_all(&peers, &self.password).await;
-                let silent_since_ns = self.clock.view().silent_since_ns;
-                let verdict = judge(&heard, silent_since_ns);
-                self.clock.change(|view| view.judged(verdict, clock::boot_ns()));
-                tell_heard(&heard, told);
+            tokio::select! {
+                _ = ticks.tick() => {
+                    if self.clock.view().needs_peers(clock::boot_ns()) {
+                        rounds.spawn(ask(self.peers(), self.password.clone()));
+                    }
+                }
+                Some(Ok((asked_ns, answers))) = rounds.join_next() => {
+                    self.take(&answers, asked_ns, &mut newest_ns);
+                    tell_heard(&answers, told);
+                }
             }
             let standing = self.clock.view().standing(clock::boot_ns());
             was_sure |= standing == Standing::Sure;
@@ -57,7 +64,8 @@ impl Outage {
                 tell(standing);
             }
             // A node that has no peers has nowhere to send its sources.
-            let is_alone = standing == Standing::HoldingOver { alone: true } && !peers.is_empty();
+            let is_alone =
+                standing == Standing::HoldingOver { alone: true } && !self.peers().is_empty();
             if alone.is_due(is_alone, clock::boot_ns()) {
                 warn!(
                     "no peer answers: closing each source once, for its client to find the others"
@@ -67,13 +75,25 @@ impl Outage {
         }
     }
 
-    /// The peers that this node knows of, those after it in name order first.
-    fn peers(&self) -> Vec<Arc<NodeRecord>> {
-        let snapshot = self.snapshots.borrow();
-        let after = snapshot.nodes.iter().filter(|(name, _)| **name > self.own);
-        let before = snapshot.nodes.iter().filter(|(name, _)| **name < self.own);
-        after.chain(before).take(PEERS_ASKED_MAX).map(|(_, record)| record.clone()).collect()
+    /// Judges by the answers of one round, unless those of a later one are there. A proof is one at any time.
+    fn take(&self, answers: &Answers, asked_ns: u64, newest_ns: &mut u64) {
+        let verdict = judge(answers, self.clock.view().silent_since_ns);
+        if asked_ns >= *newest_ns || verdict == Standing::SteppedDown {
+            *newest_ns = asked_ns.max(*newest_ns);
+            self.clock.change(|view| view.judged(verdict, asked_ns));
+        }
     }
+
+    /// The peers to be asked.
+    fn peers(&self) -> Vec<Arc<NodeRecord>> {
+        peer::spread(&self.snapshots.borrow(), &self.own, PEERS_ASKED_MAX)
+    }
+}
+
+/// One round of questions, and when it began.
+async fn ask(peers: Vec<Arc<NodeRecord>>, password: String) -> (u64, Answers) {
+    let asked_ns = clock::boot_ns();
+    (asked_ns, peer::ask_all(&peers, &password).await)
 }
 
 /// Since when a node is alone, and whether that has had its consequence.
@@ -97,10 +117,10 @@ impl Alone {
     }
 }
 
-fn tell_heard(heard: &[Heard], told: Standing) {
+fn tell_heard(Answers { heard, mute }: &Answers, told: Standing) {
     if told == Standing::Sure {
         let with_quorum = heard.iter().filter(|heard| heard.state.quorum).count();
-        info!(answers = heard.len(), with_quorum, "etcd does not answer: peers are asked");
+        info!(answers = heard.len(), mute, with_quorum, "etcd does not answer: peers are asked");
     }
 }
 

@@ -14,10 +14,12 @@ use crate::clock;
 const MARGIN_MIN: Duration = Duration::from_millis(200);
 /// Share of the lease's time that is kept as margin, if that is more.
 const MARGIN_SHARE: u32 = 10;
-/// How long before the lease may end peers are asked, so that their word is there when it counts.
-const ASK_AHEAD: Duration = Duration::from_millis(600);
-/// How long the word of peers counts. They are asked several times as often.
-const VERDICT_MAX: Duration = Duration::from_secs(1);
+/// How long before the lease may end peers are asked, so that their word is there when it counts: the slowest of them has
+/// a second.
+const ASK_AHEAD: Duration = Duration::from_millis(1_300);
+/// How long the word of peers counts from when they were asked: longer than the slowest may take, so that the next word is
+/// there.
+const VERDICT_MAX: Duration = Duration::from_millis(1_500);
 /// Time in which a node that lost its lease may come back with another before it closes its sources.
 const RETURN_MAX: Duration = Duration::from_secs(2);
 /// How often a sleeping reader looks at the clock: a suspended machine stands still for timers.
@@ -122,14 +124,14 @@ impl LeaseView {
         Self { sure_until_ns: 0, lost_ns, ..self }
     }
 
-    /// What peers' answers of this moment mean. Having stepped down stays: what peers can claim they may have claimed.
+    /// What the answers of peers that were asked at `asked_ns` mean. Having stepped down stays: what peers can claim they may have claimed.
     #[must_use]
-    pub(crate) fn judged(self, verdict: Standing, now_ns: u64) -> Self {
+    pub(crate) fn judged(self, verdict: Standing, asked_ns: u64) -> Self {
         if self.verdict == Standing::SteppedDown {
             return self;
         }
         let forever = verdict == Standing::SteppedDown;
-        let until = if forever { u64::MAX } else { now_ns.saturating_add(nanos(VERDICT_MAX)) };
+        let until = if forever { u64::MAX } else { asked_ns.saturating_add(nanos(VERDICT_MAX)) };
         Self { verdict, verdict_until_ns: until, ..self }
     }
 
@@ -335,9 +337,9 @@ mod tests {
         let view = answered_at(10_000).silent(ms(11_000)).judged(HOLDING_OVER, ms(12_500));
         assert_eq!(view.standing(ms(12_600)), Standing::Sure, "the lease comes first");
         assert_eq!(view.standing(ms(12_800)), HOLDING_OVER);
-        assert_eq!(view.standing(ms(13_500)), Standing::Asking, "an old word is none");
-        let alone = view.judged(Standing::HoldingOver { alone: true }, ms(13_400));
-        assert_eq!(alone.standing(ms(13_500)), Standing::HoldingOver { alone: true });
+        assert_eq!(view.standing(ms(14_000)), Standing::Asking, "an old word is none");
+        let alone = view.judged(Standing::HoldingOver { alone: true }, ms(13_900));
+        assert_eq!(alone.standing(ms(14_000)), Standing::HoldingOver { alone: true });
     }
 
     #[test]
@@ -367,8 +369,8 @@ mod tests {
         assert!(view.needs_peers(ms(12_700)), "the daemon was stopped, say");
         let silent = view.silent(ms(11_000)).silent(ms(12_000));
         assert_eq!(silent.silent_since_ns, Some(ms(11_000)), "the first counts");
-        assert!(!silent.needs_peers(ms(12_000)));
-        assert!(silent.needs_peers(ms(12_100)));
+        assert!(!silent.needs_peers(ms(11_399)));
+        assert!(silent.needs_peers(ms(11_400)));
     }
 
     #[tokio::test]

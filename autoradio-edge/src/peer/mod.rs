@@ -49,18 +49,31 @@ pub struct Heard {
     pub asked_ns: u64,
 }
 
+/// What came of asking all peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Those that gave their state.
+    pub heard: Vec<Heard>,
+    /// How many took the connection and gave none: too busy, full or stopped, but there.
+    pub mute: usize,
+}
+
 /// What the answers of all peers mean for a node that etcd leaves without an answer since `silent_since_ns`.
 ///
 /// A peer that etcd has answered since then proves that others have a quorum. One that merely has not noticed yet that
-/// etcd is gone proves nothing: then nothing is decided, and peers are asked again.
-pub fn judge(heard: &[Heard], silent_since_ns: Option<u64>) -> Standing {
+/// etcd is gone proves nothing: then nothing is decided, and peers are asked again. So it is where peers are there and
+/// none of them says anything: they may have a quorum, and this node is not alone.
+pub fn judge(answers: &Answers, silent_since_ns: Option<u64>) -> Standing {
+    let Answers { heard, mute } = answers;
     let proves = |heard: &Heard| {
         let answered_ns =
             heard.asked_ns.saturating_sub(heard.state.quorum_age_ms.saturating_mul(1_000_000));
         silent_since_ns.is_some_and(|since_ns| answered_ns > since_ns)
     };
     let mut with_quorum = heard.iter().filter(|heard| heard.state.quorum).peekable();
-    if with_quorum.peek().is_none() {
+    if heard.is_empty() && *mute > 0 {
+        Standing::Asking
+    } else if with_quorum.peek().is_none() {
         Standing::HoldingOver { alone: heard.is_empty() }
     } else if with_quorum.any(proves) {
         Standing::SteppedDown
@@ -71,9 +84,25 @@ pub fn judge(heard: &[Heard], silent_since_ns: Option<u64>) -> Standing {
 
 /// The neighbours that `own` watches: the next two in name order, around the end.
 pub fn neighbours(snapshot: &Snapshot, own: &NodeName) -> Vec<Arc<NodeRecord>> {
-    let after = snapshot.nodes.iter().filter(|(name, _)| *name > own);
-    let before = snapshot.nodes.iter().filter(|(name, _)| *name < own);
-    after.chain(before).take(WATCHED).map(|(_, record)| record.clone()).collect()
+    ring(snapshot, own).take(WATCHED).cloned().collect()
+}
+
+/// At most `max` of `own`'s peers, spread evenly over all of them: those whose names are close to each other tend to be
+/// close to each other, and to be lost together.
+pub fn spread(snapshot: &Snapshot, own: &NodeName, max: usize) -> Vec<Arc<NodeRecord>> {
+    let peers: Vec<_> = ring(snapshot, own).collect();
+    let some = peers.len().min(max);
+    (0..some).map(|number| peers[number * peers.len() / some].clone()).collect()
+}
+
+/// The peers of `own` in name order, around the end.
+fn ring<'a>(
+    snapshot: &'a Snapshot,
+    own: &'a NodeName,
+) -> impl Iterator<Item = &'a Arc<NodeRecord>> {
+    let after = snapshot.nodes.iter().filter(move |(name, _)| *name > own);
+    let before = snapshot.nodes.iter().filter(move |(name, _)| *name < own);
+    after.chain(before).map(|(_, record)| record)
 }
 
 /// The value of an `Authorization` field that peers know each other by.
@@ -128,28 +157,48 @@ mod tests {
     fn peers_decide_what_becomes_of_a_node_without_etcd() {
         let holding = |alone| Standing::HoldingOver { alone };
         let silent_since_ns = Some(19_000_000_000);
-        for (why, answers, want) in [
-            ("nobody answers", &[][..], holding(true)),
-            ("nobody has a quorum", &[heard(false, 5_000), heard(false, 10)], holding(false)),
-            ("one has", &[heard(false, 5_000), heard(true, 900)], Standing::SteppedDown),
-            ("it has not noticed yet", &[heard(true, 1_000), heard(false, 10)], Standing::Asking),
-            ("an age beyond all time", &[heard(true, u64::MAX)], Standing::Asking),
+        let answers = |heard: &[Heard], mute| Answers { heard: heard.to_vec(), mute };
+        for (why, heard, mute, want) in [
+            ("nobody answers", &[][..], 0, holding(true)),
+            ("somebody is there and says nothing", &[], 1, Standing::Asking),
+            ("nobody has a quorum", &[heard(false, 5_000), heard(false, 10)], 0, holding(false)),
+            ("who answers speaks for the mute", &[heard(false, 10)], 1, holding(false)),
+            ("one has", &[heard(false, 5_000), heard(true, 900)], 1, Standing::SteppedDown),
+            ("it has not noticed", &[heard(true, 1_000), heard(false, 10)], 0, Standing::Asking),
+            ("an age beyond all time", &[heard(true, u64::MAX)], 0, Standing::Asking),
         ] {
-            assert_eq!(judge(answers, silent_since_ns), want, "{why}");
+            assert_eq!(judge(&answers(heard, mute), silent_since_ns), want, "{why}");
         }
-        let unasked = judge(&[heard(true, 0)], None);
+        let unasked = judge(&answers(&[heard(true, 0)], 0), None);
         assert_eq!(unasked, Standing::Asking, "this node's own question is still on its way");
+    }
+
+    fn node(name: &str) -> (NodeName, Arc<NodeRecord>) {
+        let json = serde_json::json!({
+            "schema": 1, "name": name, "domain": "radio.test", "addresses": ["192.0.2.1"],
+            "peer_address": "192.0.2.1", "http_port": 80, "icecast_port": 8000, "version": "0",
+        });
+        (name.parse().unwrap(), Arc::new(serde_json::from_value(json).unwrap()))
+    }
+
+    #[test]
+    fn whom_a_node_asks_is_spread_over_all_its_peers() {
+        let nodes = (0..1_000).map(|number| node(&format!("n{number:03}"))).collect();
+        let snapshot = Snapshot { nodes, ..Snapshot::default() };
+        let asked = |own: &str, max| -> Vec<String> {
+            let peers = spread(&snapshot, &own.parse().unwrap(), max);
+            peers.iter().map(|record| record.name.to_string()).collect()
+        };
+        assert_eq!(asked("n500", 4), ["n501", "n750", "n000", "n250"]);
+        let mut all = asked("n007", 5_000);
+        all.sort();
+        all.dedup();
+        assert!(all.len() == 999 && !all.contains(&"n007".to_owned()));
+        assert!(asked("n007", 0).is_empty());
     }
 
     #[test]
     fn every_node_is_watched_by_the_two_before_it() {
-        let node = |name: &str| {
-            let json = serde_json::json!({
-                "schema": 1, "name": name, "domain": "radio.test", "addresses": ["192.0.2.1"],
-                "peer_address": "192.0.2.1", "http_port": 80, "icecast_port": 8000, "version": "0",
-            });
-            (name.parse().unwrap(), Arc::new(serde_json::from_value(json).unwrap()))
-        };
         let watched = |nodes: &[&str], own: &str| {
             let nodes = nodes.iter().map(|name| node(name)).collect();
             let snapshot = Snapshot { nodes, ..Snapshot::default() };

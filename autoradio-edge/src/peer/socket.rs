@@ -9,12 +9,14 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::{Heard, PeerState, STATE_PATH, authorization};
+use super::{Answers, Heard, PeerState, STATE_PATH, authorization};
 use crate::clock;
 use crate::cluster::NodeRecord;
 
-/// Longest time for a peer's answer, its connection included: far within what a lease has left by then.
-const ANSWER_MAX: Duration = Duration::from_millis(300);
+/// Longest time for a peer's answer, its connection included: a peer that is busy is no peer that is gone.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// Longest time that a probe gives to an answer that it does not need.
+const PROBE_ANSWER_MAX: Duration = Duration::from_millis(300);
 /// Longest wait for a probed port.
 const PROBE_MAX: Duration = Duration::from_millis(400);
 /// Largest answer of a peer, in bytes.
@@ -39,7 +41,7 @@ pub async fn probe(node: &NodeRecord, password: &str) -> Probe {
         Ok(Ok(stream)) => {
             let authorization = authorization(password);
             let asking = exchange(stream, node, &authorization);
-            let _ = tokio::time::timeout(ANSWER_MAX, asking).await;
+            let _ = tokio::time::timeout(PROBE_ANSWER_MAX, asking).await;
             Probe::Open
         }
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Probe::Refused,
@@ -47,25 +49,51 @@ pub async fn probe(node: &NodeRecord, password: &str) -> Probe {
     }
 }
 
-/// Asks all `nodes` for their state at one time; the answers of those that give one.
-pub async fn ask_all(nodes: &[Arc<NodeRecord>], password: &str) -> Vec<Heard> {
+/// Asks all `nodes` for their state at one time.
+pub async fn ask_all(nodes: &[Arc<NodeRecord>], password: &str) -> Answers {
     let mut questions = JoinSet::new();
     for node in nodes {
         let (node, authorization) = (node.clone(), authorization(password));
         questions.spawn(async move {
             let asked_ns = clock::boot_ns();
-            let answer = tokio::time::timeout(ANSWER_MAX, ask(&node, &authorization)).await;
-            let state = answer.ok()?.ok().flatten()?;
-            // Behind a stale address somebody else may answer.
-            (state.name == node.name).then_some(Heard { state, asked_ns })
+            match ask(&node, &authorization).await {
+                // Behind a stale address somebody else may answer.
+                Answer::State(state) if state.name != node.name => (None, false),
+                Answer::State(state) => (Some(Heard { state, asked_ns }), false),
+                Answer::Mute => (None, true),
+                Answer::Nobody => (None, false),
+            }
         });
     }
-    questions.join_all().await.into_iter().flatten().collect()
+    let mut answers = Answers::default();
+    for (heard, mute) in questions.join_all().await {
+        answers.heard.extend(heard);
+        answers.mute += usize::from(mute);
+    }
+    answers
 }
 
-async fn ask(node: &NodeRecord, authorization: &str) -> io::Result<Option<PeerState>> {
-    let stream = TcpStream::connect(front_of(node)).await?;
-    exchange(stream, node, authorization).await
+/// What came of one question.
+enum Answer {
+    State(PeerState),
+    /// Somebody took the connection and gave no state.
+    Mute,
+    Nobody,
+}
+
+async fn ask(node: &NodeRecord, authorization: &str) -> Answer {
+    let mut connected = false;
+    let asking = async {
+        let stream = TcpStream::connect(front_of(node)).await.ok()?;
+        connected = true;
+        exchange(stream, node, authorization).await.ok().flatten()
+    };
+    let state = tokio::time::timeout(ANSWER_MAX, asking).await.ok().flatten();
+    match state {
+        Some(state) => Answer::State(state),
+        None if connected => Answer::Mute,
+        None => Answer::Nobody,
+    }
 }
 
 async fn exchange(
@@ -123,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_answers_is_heard_and_who_is_silent_wrong_or_gone_is_not() {
+    async fn who_answers_is_heard_and_who_is_silent_is_told_from_who_is_gone() {
         let (good, b) = listening("b").await;
         let (_silent, c) = listening("c").await;
         let (stranger, d) = listening("d").await;
@@ -134,8 +162,12 @@ mod tests {
         answering(stranger, ANSWER);
         answering(refusing, "HTTP/1.0 401 Unauthorized\r\n\r\n{}");
         let before_ns = clock::boot_ns();
-        let heard = ask_all(&[b, c, d, b2, e], "secret").await;
+        let Answers { heard, mute } = ask_all(&[b, c, d, b2, e], "secret").await;
         assert_eq!(heard.len(), 1, "{heard:?}");
+        assert_eq!(
+            mute, 2,
+            "one says nothing, one says no; a stranger and a closed port are nobody"
+        );
         assert_eq!((heard[0].state.revision, heard[0].state.quorum_age_ms), (9, 7));
         assert!(heard[0].asked_ns >= before_ns);
     }

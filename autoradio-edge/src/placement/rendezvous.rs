@@ -9,7 +9,8 @@ use crate::cluster::{Candidate, MountPath, NodeName, Preference, Snapshot};
 /// The preference that nodes of a cluster share.
 pub const PREFERENCE: Preference = Preference { candidates, rank };
 
-/// The nodes that may become masters: alive, not draining, not full. If there is none, all that live.
+/// The nodes that may become masters: alive, not draining, not full. If there is none, the full ones too, and those that
+/// drain only where every node does: a drain must end also in a cluster that is full.
 ///
 /// The weight is a node's capacity and not its load: two nodes may have heard different loads, yet must rank alike.
 pub fn candidates(snapshot: &Snapshot) -> Vec<Candidate> {
@@ -20,10 +21,12 @@ pub fn candidates(snapshot: &Snapshot) -> Vec<Candidate> {
             seed: fnv1a(record.name.as_str().as_bytes()),
         })
     };
-    let able = |candidate: &Candidate| {
-        !snapshot.draining.contains(&candidate.name) && !is_full(snapshot, &candidate.name)
-    };
-    let mut candidates: Vec<Candidate> = all().filter(able).collect();
+    let stays = |candidate: &Candidate| !snapshot.draining.contains(&candidate.name);
+    let has_room = |candidate: &Candidate| !is_full(snapshot, &candidate.name);
+    let mut candidates: Vec<Candidate> = all().filter(|it| stays(it) && has_room(it)).collect();
+    if candidates.is_empty() {
+        candidates = all().filter(stays).collect();
+    }
     if candidates.is_empty() {
         candidates = all().collect();
     }
@@ -208,6 +211,8 @@ mod tests {
         assert_eq!(names(&snapshot), ["node2"]);
         let busy = LoadRecord { bits_per_second: 1_000_000, ..LoadRecord::idle() };
         snapshot.loads.insert(name("node2"), Arc::new(busy));
+        assert_eq!(names(&snapshot), ["node1", "node2"], "full ones before one that drains");
+        snapshot.draining.extend([name("node1"), name("node2")]);
         assert_eq!(names(&snapshot), ["node0", "node1", "node2"], "fail open");
     }
 }

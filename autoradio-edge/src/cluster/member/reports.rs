@@ -2,40 +2,55 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, info};
 
 use super::{Member, RETRY};
-use crate::cluster::load::is_news;
+use crate::clock;
+use crate::cluster::load::{pace, paces_to_wait};
 use crate::cluster::mounts::to_json;
 use crate::cluster::{ClusterError, DrainRecord, Key, LoadRecord};
 
 impl Member {
-    /// Publishes the load: at once under a new lease, then when it has changed enough, at most once per heartbeat.
+    /// Publishes the load: at once under a new lease, then when it has changed enough, at most once per heartbeat, and
+    /// less often in a large cluster.
     pub(super) async fn report_load(&self, lease: i64) -> Result<Infallible, ClusterError> {
         let key = Key::Load(self.record.name.clone()).to_string();
         let mut load = self.load.clone();
-        let mut told: Option<Arc<LoadRecord>> = None;
+        let mut told: Option<(Arc<LoadRecord>, Instant)> = None;
         let mut sequence = 0;
         loop {
             let now = load.borrow_and_update().clone();
-            if told.as_ref().is_none_or(|told| is_news(told, &now)) {
+            let wait = told.as_ref().map_or(Some(Duration::ZERO), |(told, at)| {
+                let paces = paces_to_wait(told, &now, self.record.capacity)?;
+                Some((self.pace() * paces).saturating_sub(clock::now().duration_since(*at)))
+            });
+            if wait == Some(Duration::ZERO) {
                 let record = LoadRecord { sequence, ..(*now).clone() };
                 match self.store.put_leased(&key, &to_json(&key, &record)?, lease).await {
                     Ok(()) => {
-                        told = Some(now);
+                        told = Some((now, clock::now()));
                         sequence += 1;
+                        continue;
                     }
                     Err(ClusterError::LeaseLost) => return Err(ClusterError::LeaseLost),
                     Err(error) => debug!(%error, "load not told: trying on"),
                 }
-                // Then it is looked at again, whether it changed meanwhile or was not told.
                 tokio::time::sleep(self.heartbeat).await;
-            } else if load.changed().await.is_err() {
+                continue;
+            }
+            tokio::select! {
+                Ok(()) = load.changed() => {}
+                () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 // The load will not change any more.
-                std::future::pending::<()>().await;
+                else => std::future::pending::<()>().await,
             }
         }
+    }
+
+    fn pace(&self) -> Duration {
+        pace(self.heartbeat, self.snapshots.borrow().nodes.len())
     }
 
     /// Tells everybody, once this node itself wants it, that the node takes nothing new. The wish goes with the lease;

@@ -9,6 +9,7 @@ mod tcp;
 mod listener;
 mod metadata;
 mod pages;
+mod peers;
 mod redirect;
 mod source;
 mod title;

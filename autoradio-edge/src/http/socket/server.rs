@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_REFUSALS_MAX,
+    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_PEERS_MAX, HTTP_REFUSALS_MAX,
     HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,7 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
 use super::sniff::{Sniffed, sniff};
-use super::{evict, listener, metadata, pages, source, tcp};
+use super::{evict, listener, metadata, pages, peers, source, tcp};
 use crate::cluster::{
     Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader, TitleWriter,
 };
@@ -27,7 +27,7 @@ use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
-use crate::peer::{self, OwnState};
+use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
 
 /// Connections the kernel holds until they are accepted.
@@ -80,6 +80,8 @@ struct Room {
     places: Arc<Semaphore>,
     /// Places for telling clients that there is none of the others.
     refusals: Arc<Semaphore>,
+    /// Places for peers that ask while there is none of the others.
+    peers: Arc<Semaphore>,
 }
 
 impl Room {
@@ -88,6 +90,7 @@ impl Room {
             connections_max,
             places: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
+            peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
         }
     }
 }
@@ -206,13 +209,14 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
+    let room_max = room.connections_max;
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.cancel.cancelled() => return,
         };
-        let client = match accepted {
-            Ok((client, _)) => client,
+        let (client, from) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 metrics::counter!("autoradio_http_accept_errors_total").increment(1);
                 debug!(%error, "a connection could not be accepted");
@@ -221,9 +225,19 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
             }
         };
         let Ok(place) = room.places.clone().try_acquire_owned() else {
+            if peers::is_node(&shared, from.ip())
+                && let Ok(asking) = room.peers.clone().try_acquire_owned()
+            {
+                let shared = shared.clone();
+                connections.spawn(async move {
+                    peers::serve_full(&shared, client, room_max).await;
+                    drop(asking);
+                });
+                continue;
+            }
             metrics::counter!("autoradio_http_connections_refused_total").increment(1);
             if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
-                let error = FrontError::NodeFull { connections_max: room.connections_max };
+                let error = FrontError::NodeFull { connections_max: room_max };
                 connections.spawn(async move {
                     refuse(client, HttpVersion::Http10, &error).await;
                     drop(telling);
@@ -301,7 +315,7 @@ async fn serve_sniffed(
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
         Route::ListenerHead(mount) => listener::head(shared, mount).await?,
-        Route::PeerState => peer_state(shared, &request.head)?,
+        Route::PeerState => peers::state(shared, &request.head)?,
         Route::Options => preflight(),
         Route::OptionsServer => Reply::empty(),
         _ => Reply::text(400, "there is no such command"),
@@ -309,15 +323,6 @@ async fn serve_sniffed(
     let bytes = reply.to_bytes(request.head.version);
     let written = client.write_all(&bytes).await;
     written.map_err(|source| FrontError::Client { source })
-}
-
-/// The answer to a peer, and to nobody else.
-fn peer_state(shared: &Shared, head: &RequestHead) -> Result<Reply, FrontError> {
-    let settings = &shared.settings;
-    if !peer::is_peer(head.field_text("Authorization"), &settings.secrets.relay_password) {
-        return Err(FrontError::Unauthorized);
-    }
-    Ok(Reply::json(&settings.own_state.now()))
 }
 
 /// The answer to a browser that asks whether a player on another site may listen.
@@ -334,7 +339,7 @@ fn preflight() -> Reply {
 
 /// Tells the client why, then reads for a while what it is still sending: a close over unread bytes is a reset, which
 /// would take the answer away from it.
-async fn refuse(mut client: TcpStream, version: HttpVersion, error: &FrontError) {
+pub(super) async fn refuse(mut client: TcpStream, version: HttpVersion, error: &FrontError) {
     debug!(%error, "request refused");
     let Some(reply) = error.reply() else {
         return;
