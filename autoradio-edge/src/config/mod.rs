@@ -139,7 +139,9 @@ impl Config {
             kernel_addresses(&addresses, &dns_listen, host, interface.as_deref());
         let etcd_client_port = checker.port("--etcd-client-port", &args.etcd_client_port);
         let etcd_tls = checker.etcd_tls(args, host);
-        let (capacity, capacity_whole) = checker.capacity(args, host, interface.as_deref());
+        let icecast_proxy = checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy);
+        let (capacity, capacity_whole) =
+            checker.capacity(args, host, interface.as_deref(), icecast_proxy);
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
@@ -163,7 +165,7 @@ impl Config {
             capacity,
             capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
-            icecast_proxy: checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy),
+            icecast_proxy,
             log_format: checker.log_format(&args.log_format),
             interface,
             log_filter: checker.log_filter(&args.log),
