@@ -7,7 +7,7 @@ const CHANGE_SHARE: u64 = 100;
 
 /// Whether `now` differs enough from what was `told` last: a figure by more than 1 % of the larger one, or any mount or
 /// source that came, went or changed.
-pub(super) fn is_news(told: &LoadRecord, now: &LoadRecord) -> bool {
+pub fn is_news(told: &LoadRecord, now: &LoadRecord) -> bool {
     let figures = [(told.listeners, now.listeners), (told.bits_per_second, now.bits_per_second)];
     figures.into_iter().any(differs)
         || told.sources != now.sources
