@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use autoradio_common::limits::MOUNTS_MAX;
 use autoradio_edge::cluster::{IcecastSecrets, Master, Snapshot};
-use autoradio_edge::icecast::{Icecast, IcecastDoor, IcecastError, IcecastSettings, start};
+use autoradio_edge::icecast::{
+    Icecast, IcecastDoor, IcecastError, IcecastSettings, RelayCounts, start,
+};
 use autoradio_edge::placement::{Placement, place};
 use autoradio_edge::supervise::ChildState;
 use nix::sys::signal::Signal;
@@ -199,7 +201,10 @@ async fn icecasts_listeners_are_counted_without_the_relays_of_other_nodes() {
     in_time("Icecast answers", PATIENCE, answering.wait_for(|answers| *answers)).await.unwrap();
     let door = IcecastDoor::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &secrets());
     let relay = std::net::IpAddr::from([127, 0, 0, 2]);
-    let listeners = async || door.listeners(|address| *address == relay).await.unwrap();
+    let listeners = async || {
+        let is_relay = |address: &std::net::IpAddr| *address == relay;
+        door.listeners(is_relay, &mut RelayCounts::default()).await.unwrap()
+    };
     assert_eq!(listeners().await, [], "nothing plays");
     let mut source = on_air(port).await;
     source.write_all(&vec![0; 40_000]).await.unwrap();
@@ -211,7 +216,8 @@ async fn icecasts_listeners_are_counted_without_the_relays_of_other_nodes() {
     .await;
     let wrong = IcecastSecrets { admin_password: "wrong".into(), ..secrets() };
     let door = IcecastDoor::new(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), &wrong);
-    let error = door.listeners(|_| false).await.expect_err("a wrong password");
+    let asked = door.listeners(|_| false, &mut RelayCounts::default()).await;
+    let error = asked.expect_err("a wrong password");
     assert!(error.to_string().contains("status 401"), "{error}");
     cancel.cancel();
     in_time("Icecast stops", PATIENCE, task).await.unwrap();

@@ -17,6 +17,11 @@ pub(super) fn pace(heartbeat: Duration, nodes: usize) -> Duration {
     heartbeat * (nodes / REPORTS_PER_HEARTBEAT).max(1) as u32
 }
 
+/// Whether the load `now` of a node with that `capacity` is worth another report than `told`, sooner or later.
+pub fn is_news(told: &LoadRecord, now: &LoadRecord, capacity: Capacity) -> bool {
+    paces_to_wait(told, now, capacity).is_some()
+}
+
 /// After how many paces since the report of `told` the load `now` is worth another; `None` if it says the same.
 ///
 /// At once: listeners or bits that changed by more than 1 % of what the node may carry (bits of a stream vary with every

@@ -42,6 +42,7 @@ pub use etcd::{EtcdAccess, Store, TlsFiles};
 pub use fold::{Damaged, Event, State};
 pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
 pub use key::{Key, KeyError, PREFIX};
+pub use load::is_news;
 pub use managed::{ManagedEtcd, StartedEtcd};
 pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};

@@ -122,7 +122,7 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_HEARTBEAT", value_name = "SECONDS", default_value = "1")]
     pub heartbeat: String,
 
-    /// Most listeners this node serves at one time [default: what its file descriptors allow]
+    /// Most listeners this node serves at one time [default, and most: what its file descriptors allow]
     #[arg(long, env = "AUTORADIO_MAX_CLIENTS", value_name = "N")]
     pub max_clients: Option<String>,
 

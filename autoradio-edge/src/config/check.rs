@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use autoradio_common::limits::HTTP_CONNECTIONS_MAX;
+
 use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
 use crate::cluster::{Capacity, NodeName};
 use crate::dataplane::XdpChoice;
@@ -16,6 +18,9 @@ const DOMAIN_BYTES_MAX: usize = 255 - 64 - 7;
 
 /// Largest bandwidth that can be given, in Mbit/s: ten Tbit/s.
 const BWLIMIT_MBITS_MAX: u64 = 10_000_000;
+
+/// Places of the front that listeners leave to sources, players' other requests, and peers; of few places, an eighth.
+const PLACES_SPARED_MAX: u32 = 256;
 
 /// Collects mistakes; each method gives a value that only counts when there was none.
 pub(super) struct Checker {
@@ -205,11 +210,13 @@ impl Checker {
         args: &RunArgs,
         host: &HostFacts,
         interface: Option<&str>,
+        icecast_proxy: bool,
     ) -> (Capacity, Capacity) {
         let full_at = self.within("--full-at", &args.full_at, 1, 100_u64);
+        let listeners_max = listeners_max(host.clients_max, icecast_proxy);
         let listeners = match &args.max_clients {
-            Some(text) => self.within("--max-clients", text, 1, u32::MAX),
-            None => host.clients_max,
+            Some(text) => self.within("--max-clients", text, 1, u32::MAX).min(listeners_max),
+            None => listeners_max,
         };
         let megabits = match &args.bwlimit {
             Some(text) => self.within("--bwlimit", text, 1, BWLIMIT_MBITS_MAX),
@@ -274,4 +281,14 @@ impl Checker {
 fn xdp_name(choice: XdpChoice) -> String {
     let value = <XdpChoice as clap::ValueEnum>::to_possible_value(&choice);
     value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// Listeners that a host can serve whose descriptors are enough for `clients_max` of them. Where the front carries them, they
+/// cannot be more than its places, and must not take all: a node that claims more never redirects, and refuses sources.
+fn listeners_max(clients_max: u32, icecast_proxy: bool) -> u32 {
+    if !icecast_proxy {
+        return clients_max;
+    }
+    let places = clients_max.min(u32::try_from(HTTP_CONNECTIONS_MAX).unwrap_or(u32::MAX));
+    (places - PLACES_SPARED_MAX.min(places / 8)).max(1)
 }

@@ -144,7 +144,9 @@ impl Config {
         let peer_address = checker
             .peer_address(args)
             .unwrap_or_else(|| default_peer_address(&addresses, host, interface.as_deref()));
-        let (capacity, capacity_whole) = checker.capacity(args, host, interface.as_deref());
+        let icecast_proxy = checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy);
+        let (capacity, capacity_whole) =
+            checker.capacity(args, host, interface.as_deref(), icecast_proxy);
         let config = Self {
             zone: checker.zone(&domain, answers_max, &args.nameservers),
             domain,
@@ -169,7 +171,7 @@ impl Config {
             capacity,
             capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
-            icecast_proxy: checker.switch("--enable-icecast-proxy", &args.enable_icecast_proxy),
+            icecast_proxy,
             log_format: checker.log_format(&args.log_format),
             interface,
             log_filter: checker.log_filter(&args.log),

@@ -47,13 +47,24 @@ fn one_flag_is_enough_on_an_ordinary_host() {
 #[test]
 fn a_node_counts_as_full_before_it_is() {
     for (why, line, listeners, bits_per_second) in [
-        ("four fifths of what the host has", "", 800, 80_000_000),
+        ("four fifths of what the host has, less what listeners leave", "", 700, 80_000_000),
+        ("more than it has", "--max-clients 5000", 700, 80_000_000),
+        ("without the front in between", "--enable-icecast-proxy=false", 800, 80_000_000),
         ("four fifths of what was given", "--max-clients 100 --bwlimit 20", 80, 16_000_000),
         ("all of it", "--max-clients 100 --full-at 100", 100, 100_000_000),
-        ("an unknown interface", "--interface eth7", 800, 800_000_000),
+        ("an unknown interface", "--interface eth7", 700, 800_000_000),
     ] {
         let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
         assert_eq!(config.capacity, Capacity { listeners, bits_per_second }, "{why}");
+    }
+}
+
+#[test]
+fn listeners_never_take_all_places_of_the_front_however_many_descriptors_there_are() {
+    for (clients_max, want) in [(1, 1), (8, 7), (448, 392), (262_080, 16_128), (u32::MAX, 16_128)] {
+        let host = HostFacts { clients_max, ..host() };
+        let config = check("--domain a.b", &host).expect("valid");
+        assert_eq!(config.capacity_whole.listeners, want, "{clients_max}");
     }
 }
 

@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::SharedKernel;
 use super::status::lock;
 use crate::clock;
-use crate::cluster::{NodeRecord, Snapshot};
+use crate::cluster::{LoadRecord, NodeRecord, Snapshot, is_news};
 use crate::dns::{Responder, Zone, ZoneSettings, compile, same_zone};
 use crate::placement::{Ledger, Placement, Placer};
 
@@ -20,6 +20,10 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Follower {
     pub(super) own: Arc<NodeRecord>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    /// What this node carries, sampled about once a second: newer than what stands in etcd, and known without it.
+    pub(super) load: watch::Receiver<Arc<LoadRecord>>,
+    /// The newest of it that was worth a placement.
+    pub(super) load_in_force: Arc<LoadRecord>,
     pub(super) placements: watch::Sender<Arc<Placement>>,
     pub(super) placer: Placer,
     pub(super) ledger: Arc<Mutex<Ledger>>,
@@ -44,6 +48,12 @@ impl Follower {
                     }
                     self.act();
                 }
+                Ok(()) = self.load.changed() => {
+                    // Otherwise the tick is soon enough: not every second of steady streams is a change of placement.
+                    if self.is_news(&self.load.borrow().clone()) {
+                        self.act();
+                    }
+                }
                 _ = ticks.tick() => {
                     self.act();
                     self.renew_lease();
@@ -52,11 +62,20 @@ impl Follower {
         }
     }
 
+    fn is_news(&self, load: &LoadRecord) -> bool {
+        is_news(&self.load_in_force, load, self.own.capacity)
+    }
+
     /// Brings everything to where the newest snapshot is.
     pub(super) fn act(&mut self) {
         let snapshot = self.snapshots.borrow_and_update().clone();
         let failed_open = self.placer.is_failing_open();
-        let placement = Arc::new(place(&mut self.placer, &snapshot, &self.own, &self.ledger));
+        let newest = self.load.borrow_and_update().clone();
+        if self.is_news(&newest) {
+            self.load_in_force = newest;
+        }
+        let known = (&self.own, &self.load_in_force);
+        let placement = Arc::new(place(&mut self.placer, &snapshot, known, &self.ledger));
         if self.placer.is_failing_open() != failed_open {
             report_fail_open(!failed_open);
         }
@@ -100,21 +119,24 @@ impl Follower {
     }
 }
 
-/// Places a snapshot now, with what was assigned since the reports in it.
+/// Places a snapshot now, with what was assigned since the reports in it. What this node knows of itself, its record and its
+/// load, it knows better than etcd.
 pub(super) fn place(
     placer: &mut Placer,
     snapshot: &Snapshot,
-    own: &Arc<NodeRecord>,
+    (own, load): (&Arc<NodeRecord>, &Arc<LoadRecord>),
     ledger: &Mutex<Ledger>,
 ) -> Placement {
     let now_ms = clock::boot_ms();
+    let mut snapshot = snapshot.or_alone(own).into_owned();
+    snapshot.loads.insert(own.name.clone(), load.clone());
     let ledger = {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);
         ledger.note_reports(&snapshot.loads, now_ms);
         // A copy, so that no listener waits while a large cluster is placed.
         ledger.clone()
     };
-    placer.place(&snapshot.or_alone(own), now_ms, &ledger)
+    placer.place(&snapshot, now_ms, &ledger)
 }
 
 fn report_fail_open(failing_open: bool) {
@@ -129,7 +151,6 @@ fn report_fail_open(failing_open: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cluster::LoadRecord;
     use crate::placement::tests::{one_node_snapshot, record};
 
     /// A follower of two idle nodes without a kernel program, and the way to bring it snapshots.
@@ -143,6 +164,8 @@ mod tests {
         let follower = Follower {
             own,
             snapshots,
+            load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            load_in_force: Arc::new(LoadRecord::idle()),
             placements: watch::channel(Arc::default()).0,
             placer: Placer::default(),
             ledger: Arc::default(),
@@ -190,5 +213,34 @@ mod tests {
             follower.placements.borrow().nodes.values().map(|node| node.weight).collect()
         };
         assert_eq!(weights(&follower), [0, crate::placement::WEIGHT_FULL]);
+    }
+
+    #[test]
+    fn this_node_knows_its_own_load_while_etcd_tells_an_old_one() {
+        let (mut follower, sender) = follower();
+        let (sampler, load) = watch::channel(Arc::new(LoadRecord::idle()));
+        follower.load = load;
+        follower.act();
+        let name = follower.own.name.clone();
+        let carry = |follower: &mut Follower, listeners: u64| {
+            sampler.send_modify(|load| {
+                let load = Arc::make_mut(load);
+                (load.sequence, load.listeners) = (load.sequence + 1, listeners);
+            });
+            follower.act();
+            let placement = follower.placements.borrow().clone();
+            let node = &placement.nodes[&name];
+            (node.full, node.load.as_ref().expect("a load").listeners)
+        };
+        assert_eq!(carry(&mut follower, 1_000), (true, 1_000), "no word from etcd");
+        let told = follower.placements.subscribe();
+        assert_eq!(carry(&mut follower, 1_009), (true, 1_000), "hardly a change");
+        assert!(!told.has_changed().expect("a sender"), "nobody is woken for it");
+        let old = LoadRecord { listeners: 1_000, ..LoadRecord::idle() };
+        sender.send_modify(|snapshot| {
+            let snapshot = Arc::make_mut(snapshot);
+            snapshot.loads.insert("node1".parse().expect("name"), Arc::new(old));
+        });
+        assert_eq!(carry(&mut follower, 500), (false, 500), "etcd still has it full");
     }
 }

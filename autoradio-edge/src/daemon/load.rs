@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::cluster::{LoadRecord, MountPath, SourceRecord};
 use crate::http::{FrontStats, FrontView};
-use crate::icecast::IcecastDoor;
+use crate::icecast::{IcecastDoor, RelayCounts};
 use crate::placement::Placement;
 use report::{Counted, Rate};
 
@@ -38,36 +38,38 @@ impl Sampler {
     pub(super) async fn run(self) {
         let began = Began { at: clock::now(), unix_s: clock::unix_s() };
         let mut rate = Rate::default();
-        let mut icecast_answers = true;
+        let mut in_icecast = InIcecast::default();
         let mut ticks = tokio::time::interval(SAMPLE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for sequence in 1.. {
             ticks.tick().await;
-            let Some(in_icecast) = self.icecast_listeners(&mut icecast_answers).await else {
-                continue;
-            };
+            self.ask_icecast(&mut in_icecast).await;
             let view = self.stats.view();
             let counted = Counted {
                 bits_per_second: rate.read(clock::boot_ms(), self.bytes_sent(&view)),
-                mounts: listeners(&view, in_icecast),
+                mounts: listeners(&view, &in_icecast.listeners),
                 sources: self.sources(began),
             };
             self.load.send_replace(Arc::new(counted.report(sequence)));
         }
     }
 
-    /// Listeners that Icecast serves itself; `None` while it does not say: the last report stays.
-    async fn icecast_listeners(&self, answered: &mut bool) -> Option<Vec<(MountPath, u64)>> {
-        let Some(door) = &self.icecast else { return Some(Vec::new()) };
+    /// Brings the listeners that Icecast serves itself up to date. While it does not say, the last ones stay, and everything
+    /// else is still reported.
+    async fn ask_icecast(&self, known: &mut InIcecast) {
+        let Some(door) = &self.icecast else { return };
         let nodes = node_addresses(&self.placements.borrow());
-        let listeners = door.listeners(|address| nodes.contains(address)).await;
-        match &listeners {
-            Err(error) if *answered => warn!(%error, "the load of this node is not known"),
-            Ok(_) if !*answered => info!("the load of this node is known again"),
-            _ => {}
+        let asked = door.listeners(|address| nodes.contains(address), &mut known.relays).await;
+        let (answered, silent) = (asked.is_ok(), known.silent);
+        match asked {
+            Ok(listeners) => known.listeners = listeners,
+            Err(error) if !silent => warn!(%error, "Icecast's listeners are reported as they were"),
+            Err(_) => {}
         }
-        *answered = listeners.is_ok();
-        listeners.ok()
+        if answered && silent {
+            info!("Icecast tells its listeners again");
+        }
+        known.silent = !answered;
     }
 
     fn bytes_sent(&self, view: &FrontView) -> u64 {
@@ -95,9 +97,18 @@ struct Began {
     unix_s: u64,
 }
 
+/// What Icecast said last.
+#[derive(Default)]
+struct InIcecast {
+    listeners: Vec<(MountPath, u64)>,
+    relays: RelayCounts,
+    /// It did not answer the last time.
+    silent: bool,
+}
+
 /// The front's listeners and Icecast's own, by mount.
-fn listeners(view: &FrontView, in_icecast: Vec<(MountPath, u64)>) -> Vec<(MountPath, u64)> {
-    let mut mounts: BTreeMap<MountPath, u64> = in_icecast.into_iter().collect();
+fn listeners(view: &FrontView, in_icecast: &[(MountPath, u64)]) -> Vec<(MountPath, u64)> {
+    let mut mounts: BTreeMap<MountPath, u64> = in_icecast.iter().cloned().collect();
     for mount in &view.mounts {
         *mounts.entry(mount.path.clone()).or_default() += mount.listeners;
     }

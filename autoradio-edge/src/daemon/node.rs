@@ -42,6 +42,7 @@ pub(super) struct Node {
     responder: Arc<Responder>,
     stats: Arc<FrontStats>,
     ledger: Arc<Mutex<Ledger>>,
+    load: watch::Receiver<Arc<LoadRecord>>,
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
     gate: Arc<SourceGate>,
@@ -66,10 +67,12 @@ impl Node {
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
-        let settings = cluster_settings(&config, etcd, &own, load);
+        let settings = cluster_settings(&config, etcd, &own, load.clone());
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
-        let (mut placer, ledger) = (Placer::default(), Arc::new(Mutex::new(Ledger::default())));
-        let first = follow::place(&mut placer, &cluster.snapshots.borrow(), &own, &ledger);
+        let ledger = Arc::new(Mutex::new(Ledger::new(config.heartbeat)));
+        let (mut placer, load_in_force) = (Placer::default(), load.borrow().clone());
+        let known = (&own, &load_in_force);
+        let first = follow::place(&mut placer, &cluster.snapshots.borrow(), known, &ledger);
         let first = Arc::new(first);
         let responder =
             Responder::new(Arc::new(compile(&first, &config.zone)), config.name.to_string());
@@ -91,6 +94,8 @@ impl Node {
         let mut follower = Follower {
             own,
             snapshots: cluster.snapshots.clone(),
+            load: load.clone(),
+            load_in_force,
             placements: sender,
             placer,
             ledger: ledger.clone(),
@@ -113,6 +118,7 @@ impl Node {
             responder,
             stats,
             ledger,
+            load,
             placements,
             cluster,
             icecast,
@@ -212,7 +218,8 @@ impl Node {
         };
         // An error means that the cluster's task has ended: nothing is handed over any more.
         drop(snapshots.wait_for(|snapshot| handed_over(snapshot)).await);
-        while self.stats.view().listeners > 0 {
+        // Those of the Icecast too, where it serves them itself, which only the sampler knows.
+        while self.stats.view().listeners > 0 || self.load.borrow().listeners > 0 {
             tokio::time::sleep(LISTENERS_LOOK).await;
         }
     }

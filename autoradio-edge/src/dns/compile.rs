@@ -12,7 +12,7 @@ use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa,
 use super::slots::share_out;
 use super::zone::{Answer, RecordSet, Zone, rcode};
 use crate::cluster::{MountPath, NodeName};
-use crate::placement::{PlacedMount, PlacedNode, Placement};
+use crate::placement::{PlacedMount, PlacedNode, Placement, WEIGHT_FULL};
 
 /// Seconds that an answer which follows the cluster's state may be kept.
 pub const TTL_DYNAMIC: u32 = 10;
@@ -82,6 +82,7 @@ pub fn same_zone(before: &Placement, after: &Placement) -> bool {
     let same_node = |((name, node), (other_name, other)): (NodeEntry<'_>, NodeEntry<'_>)| {
         name == other_name
             && node.weight == other.weight
+            && node.draining == other.draining
             && node.record.addresses == other.record.addresses
     };
     let same_mount = |((path, mount), (other_path, other)): (MountEntry<'_>, MountEntry<'_>)| {
@@ -220,12 +221,32 @@ fn crowd(placement: &Placement, answers_max: usize) -> Vec<(u16, Arc<RecordSet>)
 }
 
 /// The nodes that may stand in such an answer: none without weight, and of too many the heaviest.
+///
+/// Fails open for each family by itself, since whoever has only IPv4 is not helped by a node with headroom on IPv6: if nobody
+/// in the family has weight, its nodes that do not drain weigh the same; if all drain, all do.
 fn candidates(placement: &Placement, family: Family) -> Vec<Candidate> {
-    let candidate = |node: &PlacedNode| {
-        let address = node.record.addresses.iter().copied().find(|a| (family.holds)(a))?;
-        (node.weight > 0).then_some(Candidate { address, weight: node.weight })
+    let of_family: Vec<(IpAddr, &PlacedNode)> = placement
+        .nodes
+        .values()
+        .filter_map(|node| {
+            let address = node.record.addresses.iter().copied().find(|a| (family.holds)(a))?;
+            Some((address, node))
+        })
+        .collect();
+    let chosen = |weight: fn(&PlacedNode) -> u32| -> Vec<Candidate> {
+        let candidate = |(address, node): &(IpAddr, &PlacedNode)| Candidate {
+            address: *address,
+            weight: weight(node),
+        };
+        of_family.iter().map(candidate).filter(|one| one.weight > 0).collect()
     };
-    let mut candidates: Vec<_> = placement.nodes.values().filter_map(candidate).collect();
+    let mut candidates = chosen(|node| node.weight);
+    if candidates.is_empty() {
+        candidates = chosen(|node| if node.draining { 0 } else { WEIGHT_FULL });
+    }
+    if candidates.is_empty() {
+        candidates = chosen(|_| WEIGHT_FULL);
+    }
     // A stable sort: equal weights stay in name order on every node.
     candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.weight));
     candidates.truncate(VARIANTS_PER_NAME_MAX);

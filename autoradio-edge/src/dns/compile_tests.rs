@@ -1,5 +1,7 @@
 //! Tests of the zone compiler.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::cluster::{Capacity, LoadRecord, Master, MountRecord, NodeRecord, SCHEMA_VERSION};
 use crate::dns::Lookup;
@@ -137,6 +139,27 @@ fn a_node_without_weight_is_in_no_answer_at_no_place() {
     let zone = compile(&orphaned, &settings);
     let set = found(&zone, "live.source.radio.example.com", rtype::A);
     assert!(set.variants.iter().all(|answer| !addresses(answer).contains(&drained)));
+}
+
+#[test]
+fn each_family_of_addresses_has_an_answer_while_it_has_a_node() {
+    let answer = |draining: [bool; 2]| {
+        let mut nodes = BTreeMap::from([
+            node("a", &["198.18.0.1"], 0),
+            node("b", &["198.18.0.2"], 0),
+            node("c", &["fd00::3"], WEIGHT_FULL),
+        ]);
+        for (node, draining) in nodes.values_mut().zip(draining) {
+            node.draining = draining;
+        }
+        let placement = Placement { nodes, ..Placement::default() };
+        let settings = ZoneSettings::new("radio.example.com", 1, &[]).expect("settings");
+        let set = found(&compile(&placement, &settings), "radio.example.com", rtype::A);
+        set.variants.iter().map(|answer| answer.bytes[15]).collect::<Vec<_>>()
+    };
+    assert_eq!(answer([false, false]), [1, 2], "both are full");
+    assert_eq!(answer([true, false]), [2], "who drains is spared");
+    assert_eq!(answer([true, true]), [1, 2], "all drain");
 }
 
 fn first(placement: &mut Placement) -> &mut PlacedNode {

@@ -12,3 +12,4 @@ mod stats;
 pub use process::{Icecast, IcecastError, start};
 pub use render::{IcecastSettings, render};
 pub use socket::IcecastDoor;
+pub use stats::RelayCounts;

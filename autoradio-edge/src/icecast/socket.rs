@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use autoradio_common::limits::{
     HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX, ICECAST_STATS_BYTES_MAX, ICECAST_STATS_MS_MAX,
-    LOAD_MOUNTS_MAX,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,8 +13,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::IcecastError;
-use super::stats::{addresses, listeners_by_mount};
+use super::stats::{RelayCounts, addresses, listeners_by_mount};
 use crate::cluster::{IcecastSecrets, MountPath};
+
+/// Mounts that are looked into at one time, one question each: Icecast answers them one after the other.
+const LOOKS_MAX: usize = 16;
 
 /// The way to one Icecast's admin pages.
 #[derive(Clone)]
@@ -39,14 +41,15 @@ impl IcecastDoor {
 
     /// Listeners by mount, without those whose address `is_node` knows: the relays of other nodes, and fronts.
     ///
-    /// Each mount with listeners is looked into, those with the most first, up to [`LOAD_MOUNTS_MAX`]; of more, relays count too.
+    /// A few mounts are looked into each time; of the others, as many are taken for relays as `relays` has from earlier.
     pub async fn listeners(
         &self,
         is_node: impl Fn(&IpAddr) -> bool,
+        relays: &mut RelayCounts,
     ) -> Result<Vec<(MountPath, u64)>, IcecastError> {
         let asking = tokio::time::timeout(
             Duration::from_millis(ICECAST_STATS_MS_MAX),
-            self.ask_listeners(is_node),
+            self.ask_listeners(is_node, relays),
         );
         let asked = asking.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         asked.map_err(|source| IcecastError::Stats { address: self.address, source })
@@ -55,21 +58,28 @@ impl IcecastDoor {
     async fn ask_listeners(
         &self,
         is_node: impl Fn(&IpAddr) -> bool,
+        relays: &mut RelayCounts,
     ) -> io::Result<Vec<(MountPath, u64)>> {
         let stats = self.get("/admin/stats").await?;
         let mut mounts = listeners_by_mount(&stats).map_err(garbled)?;
         mounts.sort_by_key(|(_, listeners)| std::cmp::Reverse(*listeners));
-        for (mount, listeners) in mounts.iter_mut().take(LOAD_MOUNTS_MAX) {
+        for mount in relays.due(&mounts, LOOKS_MAX) {
             let target = format!("/admin/listclients?mount={}", mount.to_url_path());
-            // A mount may lose its source between the two questions: then it has no listeners.
-            *listeners = match self.get(&target).await {
+            match self.get(&target).await {
                 Ok(clients) => {
                     let clients = addresses(&clients).map_err(garbled)?;
-                    clients.iter().filter(|address| !is_node(address)).count() as u64
+                    let nodes = clients.iter().filter(|address| is_node(address)).count();
+                    relays.note(mount, nodes as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                // It has lost its source between the two questions, and its listeners with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    mounts.retain(|(path, _)| *path != mount);
+                }
                 Err(error) => return Err(error),
-            };
+            }
+        }
+        for (mount, listeners) in &mut mounts {
+            *listeners = relays.without_relays(mount, *listeners);
         }
         mounts.retain(|(_, listeners)| *listeners > 0);
         Ok(mounts)

@@ -1,5 +1,6 @@
-//! What Icecast says of its listeners, read from the XML of its admin pages. Pure.
+//! What Icecast says of its listeners, read from the XML of its admin pages, and what follows from it. Pure.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use quick_xml::events::{BytesStart, Event};
@@ -37,6 +38,42 @@ pub(super) fn addresses(xml: &str) -> Result<Vec<IpAddr>, quick_xml::Error> {
         }
     })?;
     Ok(addresses)
+}
+
+/// How many of each mount's listeners are relays of other nodes, as far as it was looked into.
+///
+/// Only a look into a mount tells, so that takes turns: in between, relays count as they did at the last look.
+#[derive(Debug, Default)]
+pub struct RelayCounts {
+    round: u64,
+    /// Relays, and the round of the last look.
+    counts: BTreeMap<MountPath, (u64, u64)>,
+}
+
+impl RelayCounts {
+    /// Begins a round with these mounts, largest first, and forgets all others. Gives those to look into, `looks_max` at most:
+    /// first those never looked into, then those for which it is longest ago.
+    pub(super) fn due(&mut self, mounts: &[(MountPath, u64)], looks_max: usize) -> Vec<MountPath> {
+        self.round += 1;
+        let known = std::mem::take(&mut self.counts);
+        let keep = |(path, _): &(MountPath, u64)| Some((path.clone(), *known.get(path)?));
+        self.counts = mounts.iter().filter_map(keep).collect();
+        let mut due: Vec<&MountPath> = mounts.iter().map(|(path, _)| path).collect();
+        // A stable sort: of mounts that wait equally long, the largest come first.
+        due.sort_by_key(|path| self.counts.get(*path).map_or(0, |(_, round)| *round));
+        due.into_iter().take(looks_max).cloned().collect()
+    }
+
+    /// Notes what a look into a mount found.
+    pub(super) fn note(&mut self, mount: MountPath, relays: u64) {
+        self.counts.insert(mount, (relays, self.round));
+    }
+
+    /// The listeners among all connections of a mount.
+    pub(super) fn without_relays(&self, mount: &MountPath, connections: u64) -> u64 {
+        let relays = self.counts.get(mount).map_or(0, |(relays, _)| *relays);
+        connections.saturating_sub(relays)
+    }
 }
 
 /// Begin or end of an element, by name.
@@ -101,5 +138,25 @@ mod tests {
         let want: [IpAddr; 3] =
             ["198.18.0.7", "198.18.0.7", "fd00::7"].map(|it| it.parse().expect("address"));
         assert_eq!(addresses(xml).expect("XML"), want);
+    }
+
+    #[test]
+    fn every_mount_is_looked_into_in_turn_the_largest_first() {
+        let mut relays = RelayCounts::default();
+        let mounts = [("/a", 9), ("/b", 8), ("/c", 7)].map(|(path, count)| (mount(path), count));
+        let mut round = |mounts: &[(MountPath, u64)]| {
+            let due = relays.due(mounts, 2);
+            for path in &due {
+                relays.note(path.clone(), 2);
+            }
+            due.iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(round(&mounts), ["/a", "/b"]);
+        assert_eq!(round(&mounts), ["/c", "/a"]);
+        assert_eq!(round(&mounts), ["/b", "/a"]);
+        assert_eq!(round(&mounts[..2]), ["/a", "/b"]);
+        assert_eq!(relays.without_relays(&mount("/a"), 9), 7);
+        assert_eq!(relays.without_relays(&mount("/a"), 1), 0, "they have left since");
+        assert_eq!(relays.without_relays(&mount("/c"), 7), 7, "it was gone and is new");
     }
 }

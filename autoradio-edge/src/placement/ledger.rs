@@ -4,23 +4,42 @@
 //! carried before. A report replaces the prediction; a listener that never arrived is forgotten after a while.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cluster::{LoadRecord, NodeName};
 
 /// Longest way of a report, in milliseconds, from the moment whose load it tells to the moment when it is read. What was
 /// assigned within it may be missing in the report.
 const REPORT_LAG_MS: u64 = 1_000;
-/// An assignment without any report for so long did not change the node's load by enough to be told, or never arrived, in
-/// milliseconds: several heartbeats of the default length.
-const ASSIGNMENT_MS_MAX: u64 = 10_000;
+/// An assignment without any report for so many heartbeats did not change the node's load by enough to be told, or never
+/// arrived.
+const ASSIGNMENT_HEARTBEATS_MAX: u64 = 3;
+/// Heartbeat where none is told, in milliseconds.
+const HEARTBEAT_MS: u64 = 1_000;
+/// Most listeners of one address that are expected in that time: a player that asks again and again, but goes nowhere, must
+/// not make peers look full. Enough for an office behind one router.
+const EXPECTED_OF_ADDRESS_MAX: u32 = 64;
+/// Most addresses that are told apart; whoever comes beyond is expected to arrive.
+const ADDRESSES_MAX: usize = 4_096;
 /// Assignments within so many milliseconds are counted together.
 const BUCKET_MS: u64 = 100;
 
 /// All assignments that reports do not yet show.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Ledger {
     accounts: BTreeMap<NodeName, Account>,
+    /// When an address was first sent somewhere, and how often since.
+    senders: BTreeMap<IpAddr, (u64, u32)>,
+    /// How long an assignment counts that no report shows, in milliseconds.
+    assignment_ms_max: u64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(Duration::from_millis(HEARTBEAT_MS))
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,7 +56,30 @@ struct Bucket {
 }
 
 impl Ledger {
-    /// Notes that a listener was sent to `node`, or taken by it if it is this one.
+    /// One for a cluster whose nodes report this often.
+    pub fn new(heartbeat: Duration) -> Self {
+        let heartbeat_ms = u64::try_from(heartbeat.as_millis()).unwrap_or(HEARTBEAT_MS);
+        let assignment_ms_max = heartbeat_ms.saturating_mul(ASSIGNMENT_HEARTBEATS_MAX);
+        Self { accounts: BTreeMap::new(), senders: BTreeMap::new(), assignment_ms_max }
+    }
+
+    /// Notes that a listener at `address` was told to go to `node`. Of one address only so many are expected to arrive.
+    pub fn expect(&mut self, node: &NodeName, address: IpAddr, now_ms: u64) {
+        let address = network(address);
+        if self.senders.len() < ADDRESSES_MAX || self.senders.contains_key(&address) {
+            let (since_ms, times) = self.senders.entry(address).or_insert((now_ms, 0));
+            if now_ms >= since_ms.saturating_add(self.assignment_ms_max) {
+                (*since_ms, *times) = (now_ms, 0);
+            }
+            *times = times.saturating_add(1);
+            if *times > EXPECTED_OF_ADDRESS_MAX {
+                return;
+            }
+        }
+        self.assign(node, now_ms);
+    }
+
+    /// Notes that a listener was taken by `node`, or is sure to be.
     pub fn assign(&mut self, node: &NodeName, now_ms: u64) {
         if !self.accounts.contains_key(node) {
             self.accounts.insert(node.clone(), Account::default());
@@ -60,8 +102,10 @@ impl Ledger {
                 self.accounts.insert(node.clone(), Account { report, ..Account::default() });
             }
         }
+        let kept_ms = self.assignment_ms_max;
+        self.senders.retain(|_, (since_ms, _)| now_ms < since_ms.saturating_add(kept_ms));
         self.accounts.retain(|node, account| {
-            account.prune(now_ms);
+            account.prune(now_ms, kept_ms);
             loads.contains_key(node) || !account.buckets.is_empty()
         });
     }
@@ -80,7 +124,7 @@ impl Account {
         }
     }
 
-    fn prune(&mut self, now_ms: u64) {
+    fn prune(&mut self, now_ms: u64, assignment_ms_max: u64) {
         let read_ms = self.report.map(|(_, read_ms)| read_ms);
         self.buckets.retain(|bucket| {
             let end_ms = bucket.begun_ms + BUCKET_MS;
@@ -89,9 +133,17 @@ impl Account {
                 Some(read_ms) if bucket.begun_ms <= read_ms => {
                     end_ms + REPORT_LAG_MS > read_ms && now_ms < read_ms + REPORT_LAG_MS
                 }
-                _ => now_ms < end_ms + ASSIGNMENT_MS_MAX,
+                _ => now_ms < end_ms + assignment_ms_max,
             }
         });
+    }
+}
+
+/// Whom addresses are told apart by: one customer has a whole /64 of IPv6.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
     }
 }
 
@@ -121,9 +173,9 @@ mod tests {
     #[test]
     fn assignments_count_until_a_newer_report_shows_them() {
         let mut ledger = assigned_at(1_000);
-        ledger.note_reports(&report(1), 5_000);
+        ledger.note_reports(&report(1), 4_000);
         assert_eq!(ledger.assigned(&name()), 10, "the same report as before");
-        ledger.note_reports(&report(2), 5_100);
+        ledger.note_reports(&report(2), 4_050);
         assert_eq!(ledger.assigned(&name()), 0);
     }
 
@@ -141,18 +193,52 @@ mod tests {
     #[test]
     fn a_daemon_that_starts_again_reports_from_zero() {
         let mut ledger = assigned_at(1_000);
-        ledger.note_reports(&report(0), 9_000);
+        ledger.note_reports(&report(0), 4_000);
         assert_eq!(ledger.assigned(&name()), 0);
     }
 
     #[test]
     fn listeners_who_never_arrive_are_forgotten() {
         let mut ledger = assigned_at(1_000);
-        ledger.note_reports(&report(1), 11_099);
+        ledger.note_reports(&report(1), 4_099);
         assert_eq!(ledger.assigned(&name()), 10);
-        ledger.note_reports(&report(1), 11_100);
+        ledger.note_reports(&report(1), 4_100);
         assert_eq!(ledger.assigned(&name()), 0);
-        ledger.note_reports(&BTreeMap::new(), 11_100);
+        ledger.note_reports(&BTreeMap::new(), 4_100);
         assert!(ledger.accounts.is_empty(), "nothing is kept of a node that is gone");
+    }
+
+    #[test]
+    fn a_slower_heartbeat_keeps_assignments_for_longer() {
+        let mut ledger = Ledger::new(Duration::from_secs(5));
+        ledger.assign(&name(), 0);
+        ledger.note_reports(&BTreeMap::new(), 15_099);
+        assert_eq!(ledger.assigned(&name()), 1);
+        ledger.note_reports(&BTreeMap::new(), 15_100);
+        assert_eq!(ledger.assigned(&name()), 0);
+    }
+
+    #[test]
+    fn one_address_that_asks_for_ever_fills_no_node_and_a_crowd_of_many_does() {
+        let mut ledger = Ledger::default();
+        let from = |text: &str| text.parse::<IpAddr>().expect("address");
+        for number in 0..10_000_u64 {
+            ledger.expect(&name(), from("::ffff:198.18.0.1"), number / 10);
+            ledger.expect(&name(), from(&format!("fd00::{}", number % 9_000)), number / 10);
+        }
+        assert_eq!(ledger.assigned(&name()), 2 * u64::from(EXPECTED_OF_ADDRESS_MAX));
+        for number in 0..10_000_u32 {
+            ledger.expect(
+                &name(),
+                IpAddr::from((0xc612_0000_u32 + (number << 1)).to_be_bytes()),
+                1_000,
+            );
+        }
+        assert!(ledger.assigned(&name()) >= 10_000, "{}", ledger.assigned(&name()));
+        assert_eq!(ledger.senders.len(), ADDRESSES_MAX, "memory is bounded");
+        ledger.note_reports(&report(1), 9_000);
+        assert!(ledger.senders.is_empty());
+        ledger.expect(&name(), from("198.18.0.1"), 9_000);
+        assert_eq!(ledger.assigned(&name()), 1, "after a while it is expected again");
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::utilisation::Meter;
-use super::weights::{self, Pace};
+use super::weights::{self, Pace, WEIGHT_QUANTUM};
 use super::{Ledger, PlacedNode, Placement, WEIGHT_FULL, place_mounts};
 use crate::cluster::{Capacity, NodeName, NodeRecord, Snapshot};
 
@@ -13,7 +13,7 @@ const MEMORY_MS: u64 = 600_000;
 
 /// Places snapshots one after the other.
 ///
-/// Weights follow headroom times capacity, damped. **Fail open**: if all weights are zero, or less than half of the capacity
+/// Weights follow headroom times capacity, damped. **Fail open**: if nobody has headroom, or less than half of the capacity
 /// seen in the last ten minutes is up, all nodes that do not drain weigh the same; if all drain, all do. A crowd that
 /// lost most of its cluster is served badly somewhere rather than well nowhere.
 #[derive(Clone, Debug, Default)]
@@ -42,14 +42,22 @@ impl Placer {
         let carried = self.seen.values().map(|seen| meter.carries(&seen.capacity));
         let scale = carried.max().unwrap_or(1);
         let moment = Moment { snapshot, ledger, meter, scale, step: self.pace.step(now_ms) };
+        let mut targets = Vec::with_capacity(snapshot.nodes.len());
         let place_node = |(name, record): (&NodeName, &Arc<NodeRecord>)| {
-            (name.clone(), moment.place_node(name, record, &self.seen[name]))
+            let (node, target) = moment.place_node(name, record, &self.seen[name]);
+            targets.push(target);
+            (name.clone(), node)
         };
         let mut nodes: BTreeMap<_, _> = snapshot.nodes.iter().map(place_node).collect();
+        // Asked of the targets: a weight of zero may just be on its way up.
         self.failing_open =
-            nodes.values().all(|node| node.weight == 0) || !self.half_is_up(&nodes, meter);
+            targets.iter().all(|target| *target == 0) || !self.half_is_up(&nodes, meter);
         if self.failing_open {
             fail_open(&mut nodes);
+        } else if nodes.values().all(|node| node.weight == 0) {
+            let begin =
+                |(node, target): (&mut PlacedNode, u32)| node.weight = target.min(WEIGHT_QUANTUM);
+            nodes.values_mut().zip(targets).for_each(begin);
         }
         self.remember(&nodes);
         Placement { revision: snapshot.revision, nodes, mounts: place_mounts(snapshot) }
@@ -102,7 +110,13 @@ struct Moment<'a> {
 }
 
 impl Moment<'_> {
-    fn place_node(&self, name: &NodeName, record: &Arc<NodeRecord>, seen: &Seen) -> PlacedNode {
+    /// The node, and the weight that its own is on the way to.
+    fn place_node(
+        &self,
+        name: &NodeName,
+        record: &Arc<NodeRecord>,
+        seen: &Seen,
+    ) -> (PlacedNode, u32) {
         let load = self.snapshot.loads.get(name).cloned();
         let usage = self.meter.usage(load.as_deref(), self.ledger.assigned(name));
         let used = usage.share_of(&record.capacity);
@@ -115,7 +129,7 @@ impl Moment<'_> {
         };
         let damped = |before| weights::damped(before, target, self.step);
         let weight = seen.weight.map_or(target, damped);
-        PlacedNode { record: record.clone(), weight, draining, full, load }
+        (PlacedNode { record: record.clone(), weight, draining, full, load }, target)
     }
 }
 

@@ -144,6 +144,22 @@ fn all_weigh_the_same_when_nobody_has_room_or_most_of_the_cluster_is_gone() {
     assert_eq!(placed(&mut placer, &left, 700_000), [1_000, 100]);
 }
 
+#[test]
+fn a_node_that_comes_back_takes_over_from_full_ones_at_once() {
+    let mut placer = Placer::default();
+    let cluster = cluster(&[100, 100], &[100, 0]);
+    let mut alone = cluster.clone();
+    alone.nodes.remove(&name(1));
+    placed(&mut placer, &cluster, 0);
+    assert_eq!(placed(&mut placer, &alone, 1), [1_000], "nobody else is left");
+    let mut full = cluster.clone();
+    full.draining.insert(name(1));
+    assert_eq!(placed(&mut placer, &full, 2), [1_000, 0], "nobody else takes any");
+    assert_eq!(placed(&mut placer, &cluster, 3), [0, WEIGHT_QUANTUM], "the full one is spared");
+    assert!(!placer.is_failing_open());
+    assert_eq!(placed(&mut placer, &cluster, 2_003), [0, WEIGHT_QUANTUM + 2 * WEIGHT_STEP_PER_S]);
+}
+
 /// Something happens to one node, or just time passes.
 #[derive(Clone, Debug)]
 enum Change {
@@ -193,7 +209,6 @@ proptest! {
         let (mut snapshot, mut now_ms, mut before_ms) = (all.clone(), 0, 0);
         let mut placer = Placer::default();
         let mut before = placer.place(&snapshot, 0, &Ledger::default());
-        let mut open_before = false;
         for change in changes {
             change.apply(&mut snapshot, &all, &mut now_ms);
             let after = placer.place(&snapshot, now_ms, &Ledger::default());
@@ -204,13 +219,21 @@ proptest! {
                 (placed.weight > 0).then(|| weight.abs_diff(placed.weight))
             };
             let furthest = after.nodes.iter().filter_map(moved).max().unwrap_or(0);
-            if !open && !open_before {
+            let nobody_has_room = after.nodes.values().all(|node| node.draining || node.full);
+            prop_assert_eq!(open, nobody_has_room || after.nodes.len() < 3, "{:?}", after.nodes);
+            if open {
+                let all_drain = after.nodes.values().all(|node| node.draining);
+                for node in after.nodes.values() {
+                    let want = if node.draining && !all_drain { 0 } else { WEIGHT_FULL };
+                    prop_assert_eq!(node.weight, want);
+                }
+            } else {
                 // Weights may not have moved yet for the second that ends now.
                 let elapsed_ms = now_ms - before_ms + 1_000;
                 let step = u64::from(WEIGHT_STEP_PER_S) * elapsed_ms / 1_000;
                 prop_assert!(u64::from(furthest) <= step, "{furthest} in {elapsed_ms} ms");
             }
-            (before, open_before, before_ms) = (after, open, now_ms);
+            (before, before_ms) = (after, now_ms);
         }
     }
 }

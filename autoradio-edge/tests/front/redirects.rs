@@ -1,8 +1,11 @@
 //! Where listeners are sent when this node has no room for them, and what those get who were sent here.
 
+use std::sync::Arc;
+
+use autoradio_common::limits::ICECAST_RELAYS_MAX;
 use autoradio_edge::cluster::{NodeName, SourceRecord};
 
-use crate::rig::{AUTHORIZATION, Rig, node_name, send_to, wait_until};
+use crate::rig::{AUTHORIZATION, Rig, master, mount, node_name, send_to, wait_until};
 
 /// The answer's status line and its `Location`.
 fn sent(rig: &Rig, request: &str) -> (String, Option<String>) {
@@ -86,10 +89,47 @@ fn without_proxying_listeners_go_to_an_icecast() {
 }
 
 #[test]
+fn without_proxying_the_master_gets_the_listeners_of_a_mount_that_other_icecasts_may_not_relay() {
+    let mut rig = Rig::without_proxy();
+    let peer = rig.add_peer(0);
+    rig.snapshot.masters.insert(mount("/two.mp3"), master(2, 1));
+    let record = rig.snapshot.mounts[&mount("/two.mp3")].clone();
+    for number in rig.snapshot.mounts.len()..=ICECAST_RELAYS_MAX {
+        rig.snapshot.mounts.insert(mount(&format!("/{number}")), record.clone());
+    }
+    rig.place();
+    let at_master = found("http://node2.radio.test:8001/two.mp3");
+    assert_eq!(sent(&rig, "GET /two.mp3 HTTP/1.0"), at_master);
+
+    let limited = rig.snapshot.mounts.get_mut(&mount("/two.mp3")).expect("the mount");
+    Arc::make_mut(limited).max_listeners = Some(3);
+    let mut listen = |listeners| {
+        let load = rig.snapshot.loads.get_mut(&peer).expect("a load");
+        Arc::make_mut(load).mounts.insert(mount("/two.mp3"), listeners);
+        rig.place();
+        sent(&rig, "GET /two.mp3 HTTP/1.0")
+    };
+    assert_eq!(listen(2), at_master);
+    let (status, _) = listen(3);
+    assert!(status.starts_with("HTTP/1.0 503 "), "its Icecast would take a fourth: {status}");
+}
+
+#[test]
 fn a_crowd_within_one_heartbeat_is_sent_by_what_is_on_its_way() {
     let mut rig = Rig::start();
-    rig.add_peer(997);
+    let peer = rig.add_peer(997);
     rig.load(&node_name(1), 1_000);
+    rig.place();
+    for _ in 0..5 {
+        let (status, _) = sent(&rig, "GET /two.mp3 HTTP/1.0");
+        assert!(
+            status.starts_with("HTTP/1.0 302 "),
+            "nothing plays, so nobody is expected: {status}"
+        );
+    }
+    let source = SourceRecord { since_unix_s: 1, content_type: "audio/mpeg".to_owned() };
+    let load = rig.snapshot.loads.get_mut(&peer).expect("a load");
+    Arc::make_mut(load).sources.insert(mount("/live.mp3"), source);
     rig.place();
     for _ in 0..3 {
         let location = "http://node2.radio.test:8080/_stream/live.mp3";

@@ -33,7 +33,8 @@ pub(super) async fn serve(
 ) -> Result<(), FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
-    if let Some(location) = redirect::elsewhere(shared, &placement, request, mount, landed)? {
+    let from = client.peer_addr().map_err(|source| FrontError::Client { source })?.ip();
+    if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
         return reply(client, request, &Reply::redirect(location)).await;
     }
     let address = master_of(&placement, mount)?;
