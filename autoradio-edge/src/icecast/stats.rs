@@ -146,7 +146,9 @@ mod tests {
         let mounts = [("/a", 9), ("/b", 8), ("/c", 7)].map(|(path, count)| (mount(path), count));
         let mut round = |mounts: &[(MountPath, u64)]| {
             let due = relays.due(mounts, 2);
-            due.iter().for_each(|path| relays.note(path.clone(), 2));
+            for path in &due {
+                relays.note(path.clone(), 2);
+            }
             due.iter().map(|path| path.as_str().to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(round(&mounts), ["/a", "/b"]);
