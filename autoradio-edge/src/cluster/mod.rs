@@ -42,7 +42,7 @@ pub use etcd::{EtcdAccess, Store, TlsFiles};
 pub use fold::{Damaged, Event, State};
 pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
 pub use key::{Key, KeyError, PREFIX};
-pub use managed::{ManagedEtcd, StartedEtcd};
+pub use managed::{ManagedEtcd, StartedEtcd, known_endpoints, note_endpoints};
 pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
