@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
     ClusterError, ClusterSettings, EtcdAccess, IcecastSecrets, LoadRecord, ManagedEtcd, NodeRecord,
-    SCHEMA_VERSION, StartedEtcd,
+    SCHEMA_VERSION, StartedEtcd, note_endpoints,
 };
 use crate::config::{Config, EtcdChoice};
 use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
@@ -207,6 +207,7 @@ async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess)
     let (join, insecure) = match config.etcd.clone() {
         EtcdChoice::Managed { join, insecure } => (join, insecure),
         EtcdChoice::External { endpoints } => {
+            note_endpoints(&config.state_dir, &endpoints);
             return Ok((None, EtcdAccess { endpoints, tls, find_members: None }));
         }
     };

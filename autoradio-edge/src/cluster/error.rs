@@ -29,7 +29,7 @@ pub enum ClusterError {
     },
     /// No answer.
     #[error(
-        "etcd at {endpoints} cannot be reached: {reason}; check that it runs and that the URL is right"
+        "etcd at {endpoints} cannot be reached: {reason}; check that it runs, or name another one with --etcd"
     )]
     Unreachable {
         /// All endpoints that were tried.

@@ -3,16 +3,17 @@
 //! The state depends on what stands in etcd and on nothing else: not on the order in which it was told, not on how the
 //! events came in batches. So every node that has read the same revision holds the same snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use autoradio_common::limits::{MOUNTS_MAX, NODES_MAX, RECORD_BYTES_MAX};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::limited::Limited;
 use super::{
     DrainRecord, Key, LoadRecord, Master, MasterRecord, MountPath, MountRecord, NodeName,
-    NodeRecord, SCHEMA_VERSION, Snapshot, TitleRecord,
+    NodeRecord, SCHEMA_VERSION, SharedMap, Snapshot, TitleRecord,
 };
 
 /// One change of one key.
@@ -50,23 +51,29 @@ pub struct Damaged {
 }
 
 /// The cluster's state while events come in.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct State {
     revision: i64,
-    mounts: BTreeMap<MountPath, Ranked<MountRecord>>,
-    nodes: BTreeMap<NodeName, Ranked<NodeRecord>>,
-    masters: BTreeMap<MountPath, Master>,
-    loads: BTreeMap<NodeName, Arc<LoadRecord>>,
-    titles: BTreeMap<MountPath, Arc<TitleRecord>>,
+    mounts: Limited<MountPath, MountRecord>,
+    nodes: Limited<NodeName, NodeRecord>,
+    masters: SharedMap<MountPath, Master>,
+    loads: SharedMap<NodeName, Arc<LoadRecord>>,
+    titles: SharedMap<MountPath, Arc<TitleRecord>>,
     draining: BTreeSet<NodeName>,
 }
 
-/// A record with what decides who stays when there are too many: the older key.
-#[derive(Clone, Debug, PartialEq)]
-struct Ranked<Record> {
-    create_revision: i64,
-    mod_revision: i64,
-    record: Arc<Record>,
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            mounts: Limited::new(MOUNTS_MAX),
+            nodes: Limited::new(NODES_MAX),
+            masters: SharedMap::default(),
+            loads: SharedMap::default(),
+            titles: SharedMap::default(),
+            draining: BTreeSet::new(),
+        }
+    }
 }
 
 impl State {
@@ -106,8 +113,8 @@ impl State {
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {
             revision: self.revision,
-            mounts: in_force(&self.mounts, MOUNTS_MAX),
-            nodes: in_force(&self.nodes, NODES_MAX),
+            mounts: self.mounts.in_force().clone(),
+            nodes: self.nodes.in_force().clone(),
             masters: self.masters.clone(),
             loads: self.loads.clone(),
             titles: self.titles.clone(),
@@ -117,23 +124,26 @@ impl State {
 
     /// Mounts and nodes beyond their limits: the youngest, which are left out of every snapshot.
     pub fn beyond_limits(&self) -> Vec<Damaged> {
-        let mounts = excess(&self.mounts, MOUNTS_MAX).into_iter().map(|(path, ranked)| Damaged {
-            key: Key::Mount(path.clone()).to_string(),
-            mod_revision: ranked.mod_revision,
-            reason: format!("more than {MOUNTS_MAX} mounts"),
+        let left_out = |key: Key, mod_revision: i64, reason: String| Damaged {
+            key: key.to_string(),
+            mod_revision,
+            reason,
+        };
+        let mounts = self.mounts.left_out().into_iter().map(|(path, mod_revision)| {
+            let reason = format!("more than {MOUNTS_MAX} mounts");
+            left_out(Key::Mount(path.clone()), mod_revision, reason)
         });
-        let nodes = excess(&self.nodes, NODES_MAX).into_iter().map(|(name, ranked)| Damaged {
-            key: Key::Node(name.clone()).to_string(),
-            mod_revision: ranked.mod_revision,
-            reason: format!("more than {NODES_MAX} nodes"),
+        let nodes = self.nodes.left_out().into_iter().map(|(name, mod_revision)| {
+            let reason = format!("more than {NODES_MAX} nodes");
+            left_out(Key::Node(name.clone()), mod_revision, reason)
         });
         mounts.chain(nodes).collect()
     }
 
     fn remove(&mut self, key: &Key) {
         match key {
-            Key::Mount(path) => drop(self.mounts.remove(path)),
-            Key::Node(name) => drop(self.nodes.remove(name)),
+            Key::Mount(path) => self.mounts.remove(path),
+            Key::Node(name) => self.nodes.remove(name),
             Key::Master(path) => drop(self.masters.remove(path)),
             Key::Load(name) => drop(self.loads.remove(name)),
             Key::Title(path) => drop(self.titles.remove(path)),
@@ -152,12 +162,12 @@ impl State {
         match key {
             Key::Mount(path) => {
                 let record = parse_mount(&path, value)?;
-                self.mounts.insert(path, ranked(record, create_revision, mod_revision));
+                self.mounts.insert(path, record, create_revision, mod_revision);
             }
             Key::Node(name) => {
                 let record: NodeRecord = versioned(value)?;
                 agrees(&record.name, &name)?;
-                self.nodes.insert(name, ranked(record, create_revision, mod_revision));
+                self.nodes.insert(name, record, create_revision, mod_revision);
             }
             Key::Master(path) => {
                 let node = json::<MasterRecord>(value)?.node;
@@ -213,37 +223,10 @@ pub(super) fn json<Record: DeserializeOwned>(value: &[u8]) -> Result<Record, Str
     serde_json::from_slice(value).map_err(|error| error.to_string())
 }
 
-fn ranked<Record>(record: Record, create_revision: i64, mod_revision: i64) -> Ranked<Record> {
-    Ranked { create_revision, mod_revision, record: Arc::new(record) }
-}
-
-/// The youngest records beyond `max`, empty in any sane cluster. Keys of one transaction share a revision; then the
-/// name decides.
-fn excess<Name: Ord, Record>(
-    all: &BTreeMap<Name, Ranked<Record>>,
-    max: usize,
-) -> Vec<(&Name, &Ranked<Record>)> {
-    if all.len() <= max {
-        return Vec::new();
-    }
-    let mut by_age: Vec<_> = all.iter().collect();
-    by_age.sort_by_key(|(name, ranked)| (ranked.create_revision, *name));
-    by_age.split_off(max)
-}
-
-fn in_force<Name: Ord + Clone, Record>(
-    all: &BTreeMap<Name, Ranked<Record>>,
-    max: usize,
-) -> BTreeMap<Name, Arc<Record>> {
-    let left_out: BTreeSet<&Name> = excess(all, max).into_iter().map(|(name, _)| name).collect();
-    all.iter()
-        .filter(|(name, _)| !left_out.contains(name))
-        .map(|(name, ranked)| (name.clone(), ranked.record.clone()))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;

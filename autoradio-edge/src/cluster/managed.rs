@@ -8,6 +8,7 @@ mod etcd;
 mod flags;
 mod host;
 
+use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::clock;
 use crate::supervise::{self, Child, ChildSpec, ChildState};
 use etcd::Joining;
 use flags::Bootstrap;
+pub use host::{known_endpoints, note_endpoints};
 
 /// Time for one question while etcd starts.
 const PROBE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -71,7 +73,7 @@ pub struct StartedEtcd {
     child: Option<Child>,
     access: EtcdAccess,
     stop: CancellationToken,
-    promotion: Option<JoinHandle<()>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl StartedEtcd {
@@ -88,13 +90,21 @@ impl StartedEtcd {
     /// Stops etcd. Returns when the process is gone.
     pub async fn stop(self) {
         self.stop.cancel();
-        if let Some(promotion) = self.promotion {
+        for task in self.tasks {
             // It ends at the token; had it panicked, nothing would be left to wait for.
-            let _ = promotion.await;
+            let _ = task.await;
         }
         if let Some(child) = self.child {
             child.stop().await;
         }
+    }
+
+    /// Has something done until etcd is stopped.
+    fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.tasks.push(tokio::spawn(async move {
+            stop.run_until_cancelled(task).await;
+        }));
     }
 }
 
@@ -110,6 +120,13 @@ impl ManagedEtcd {
     /// A process that does not stay up is given up after `deadline`. One that stays up but lacks a quorum (all nodes
     /// were switched on at one time, and the others are slower) is waited for.
     pub async fn start(&self, deadline: Duration) -> Result<StartedEtcd, ClusterError> {
+        let mut started = self.start_or_join(deadline).await?;
+        let (runs, access) = (started.child.is_some(), started.access.clone());
+        started.spawn(self.clone().keep_endpoints_noted(runs, access));
+        Ok(started)
+    }
+
+    async fn start_or_join(&self, deadline: Duration) -> Result<StartedEtcd, ClusterError> {
         if self.insecure {
             warn!(
                 "--insecure-etcd: whoever reaches this node's etcd can change everything; use certificates"
@@ -187,11 +204,8 @@ impl ManagedEtcd {
             Past::None | Past::Member => self.others(&store).await,
         };
         let mut started = self.started(Some(child), others);
-        let promotion = self.clone().take_part(own, started.access.clone());
-        let stop = started.stop.clone();
-        started.promotion = Some(tokio::spawn(async move {
-            stop.run_until_cancelled(promotion).await;
-        }));
+        let access = started.access.clone();
+        started.spawn(self.clone().take_part(own, access));
         Ok(started)
     }
 
@@ -237,7 +251,7 @@ impl ManagedEtcd {
         if child.is_none() {
             access.endpoints.remove(0);
         }
-        StartedEtcd { child, access, stop: CancellationToken::new(), promotion: None }
+        StartedEtcd { child, access, stop: CancellationToken::new(), tasks: Vec::new() }
     }
 
     fn access(&self, others: Vec<String>) -> EtcdAccess {

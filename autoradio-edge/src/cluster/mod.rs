@@ -13,10 +13,12 @@ mod backup;
 mod claims;
 mod fold;
 mod key;
+mod limited;
 mod load;
 mod members;
 mod mount_path;
 mod record;
+mod shared_map;
 mod snapshot;
 
 // The world: etcd, its process, the random numbers of the system, time.
@@ -43,7 +45,7 @@ pub use fold::{Damaged, Event, State};
 pub use join::{ClusterHandle, ClusterSettings, EtcdHealth, join};
 pub use key::{Key, KeyError, PREFIX};
 pub use load::is_news;
-pub use managed::{ManagedEtcd, StartedEtcd};
+pub use managed::{ManagedEtcd, StartedEtcd, known_endpoints, note_endpoints};
 pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
@@ -52,6 +54,7 @@ pub use record::{
     Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, MountRecord, NodeRecord,
     SCHEMA_VERSION, SourceRecord, TitleRecord,
 };
+pub use shared_map::SharedMap;
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};
 pub use standing::{Standing, StandingReader};
 pub use titles::TitleWriter;

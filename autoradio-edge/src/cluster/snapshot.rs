@@ -1,14 +1,14 @@
 //! The cluster as it was at one revision of etcd: immutable, shared, and in force until a newer one comes.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LoadRecord, MountPath, MountRecord, NodeRecord, TitleRecord};
+use super::{LoadRecord, MountPath, MountRecord, NodeRecord, SharedMap, TitleRecord};
 
 /// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,15 +81,15 @@ pub struct Snapshot {
     /// etcd's revision; 0 before the first listing.
     pub revision: i64,
     /// Every mount that parses.
-    pub mounts: BTreeMap<MountPath, Arc<MountRecord>>,
+    pub mounts: SharedMap<MountPath, Arc<MountRecord>>,
     /// Every node whose lease lives.
-    pub nodes: BTreeMap<NodeName, Arc<NodeRecord>>,
+    pub nodes: SharedMap<NodeName, Arc<NodeRecord>>,
     /// Every claim on a mount.
-    pub masters: BTreeMap<MountPath, Master>,
+    pub masters: SharedMap<MountPath, Master>,
     /// What nodes reported of their load.
-    pub loads: BTreeMap<NodeName, Arc<LoadRecord>>,
+    pub loads: SharedMap<NodeName, Arc<LoadRecord>>,
     /// The last titles of mounts.
-    pub titles: BTreeMap<MountPath, Arc<TitleRecord>>,
+    pub titles: SharedMap<MountPath, Arc<TitleRecord>>,
     /// Nodes that the operator drains.
     pub draining: BTreeSet<NodeName>,
 }

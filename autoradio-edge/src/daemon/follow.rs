@@ -128,6 +128,7 @@ pub(super) fn place(
     ledger: &Mutex<Ledger>,
 ) -> Placement {
     let now_ms = clock::boot_ms();
+    // Cheap: what does not change is shared.
     let mut snapshot = snapshot.or_alone(own).into_owned();
     snapshot.loads.insert(own.name.clone(), load.clone());
     let ledger = {

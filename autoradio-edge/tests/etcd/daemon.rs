@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use autoradio_edge::cluster::Store;
+use autoradio_edge::cluster::{Store, known_endpoints};
 use nix::sys::signal::Signal;
 
 use crate::rig::{Node, names, only, voters};
@@ -60,6 +60,7 @@ async fn a_daemon_uses_an_etcd_that_runs_elsewhere_or_joins_one() {
     let outside = Daemon::start(&guest, &["--etcd", &first.managed.endpoint()]);
     appears(&founder, "guest").await;
     assert!(!guest.directories().contains(&"etcd".to_owned()), "it runs none itself");
+    assert_eq!(known_endpoints(&guest.managed.state_dir), [first.managed.endpoint()]);
     drop(outside);
 
     let second = Node::new("b", &[]);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{ClusterError, ManagedEtcd, MemberStatus};
+use autoradio_edge::cluster::{ClusterError, ManagedEtcd, MemberStatus, known_endpoints};
 use nix::sys::signal::Signal;
 
 use crate::rig::{Joined, Node, names, only, store, voters};
@@ -43,8 +43,13 @@ async fn five_members_vote_and_the_sixth_node_is_a_client() {
         let node = Node::new(&format!("n{number}"), &[&first]);
         running.push(node.start().await);
     }
-    let sixth = Node::new("n6", &[&first]).start().await;
+    let last = Node::new("n6", &[&first]);
+    let sixth = last.start().await;
     assert_eq!(sixth.pid(), None, "it runs no etcd");
+    until("it notes for radioctl where the others are", PATIENCE, async || {
+        known_endpoints(&last.managed.state_dir).contains(&first.managed.endpoint()).then_some(())
+    })
+    .await;
     let client = store(&sixth).await;
     client.create_mount(&mount("/from-afar")).await.unwrap();
     let members = voters(&client, 5).await;

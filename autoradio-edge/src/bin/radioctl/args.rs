@@ -35,7 +35,7 @@ Exit codes:
 #[derive(Debug, Parser)]
 #[command(name = "radioctl", version, styles = STYLES, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Radioctl {
-    /// etcd to talk to: URLs of one or more members, separated by commas [default: the one of this host]
+    /// etcd to talk to: URLs of one or more members, separated by commas [default: this host's, else those that its daemon knows]
     #[arg(
         long,
         value_name = "URL,…",
@@ -44,6 +44,16 @@ pub(crate) struct Radioctl {
         global = true
     )]
     pub(crate) etcd: Vec<String>,
+
+    /// Where this host's daemon keeps its state: it notes there where the cluster's etcd is
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "AUTORADIO_STATE_DIR",
+        default_value = "/var/lib/autoradio",
+        global = true
+    )]
+    pub(crate) state_dir: PathBuf,
 
     /// Certificate of the authority behind etcd's [default: `/etc/autoradio/etcd_ca.pem`, if it is there]
     #[arg(long, value_name = "FILE", env = "AUTORADIO_ETCD_CA", global = true)]

@@ -17,7 +17,7 @@ mod view;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use autoradio_edge::cluster::{EtcdAccess, Store};
+use autoradio_edge::cluster::{EtcdAccess, Store, known_endpoints};
 use autoradio_edge::config::Config;
 use clap::{CommandFactory, Parser};
 
@@ -81,8 +81,31 @@ fn access(typed: &Radioctl) -> anyhow::Result<EtcdAccess> {
     let tls = if unneeded { None } else { Config::etcd_certificates(named).map_err(Usage)? };
     let mut endpoints = typed.etcd.clone();
     if endpoints.is_empty() {
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        endpoints.push(format!("{scheme}://127.0.0.1:2379"));
+        endpoints = default_endpoints(tls.is_some(), known_endpoints(&typed.state_dir));
     }
     Ok(EtcdAccess { endpoints, tls, find_members: None })
+}
+
+/// This host's etcd and, where it runs none or that one is ill, those that its daemon `noted`.
+fn default_endpoints(tls: bool, noted: Vec<String>) -> Vec<String> {
+    let scheme = if tls { "https://" } else { "http://" };
+    let own = format!("{scheme}127.0.0.1:2379");
+    let others = noted.into_iter().filter(|url| url.starts_with(scheme) && *url != own);
+    std::iter::once(own.clone()).chain(others).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_hosts_etcd_is_asked_first_and_then_those_that_the_daemon_knows() {
+        let noted = ["http://127.0.0.1:2379", "http://192.0.2.1:2379", "https://192.0.2.2:2379"];
+        let noted = || noted.map(str::to_owned).to_vec();
+        let own = "http://127.0.0.1:2379";
+        assert_eq!(default_endpoints(false, noted()), [own, "http://192.0.2.1:2379"]);
+        let secure = ["https://127.0.0.1:2379", "https://192.0.2.2:2379"];
+        assert_eq!(default_endpoints(true, noted()), secure, "what certificates are for");
+        assert_eq!(default_endpoints(false, Vec::new()), [own]);
+    }
 }

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::ManagedEtcd;
 use super::flags::Bootstrap;
+use super::note_endpoints;
 use crate::clock;
 use crate::cluster::etcd::OwnStatus;
 use crate::cluster::members::{JoinStep, initial_cluster, join_step, voters_advice};
@@ -20,6 +21,8 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const JOIN_PAUSE: Duration = Duration::from_millis(300);
 /// Time after which a member that still has no vote is worth a warning.
 const PROMOTION_SLOW: Duration = Duration::from_secs(60);
+/// How often the members are asked for, to note where they are.
+const NOTE_PACE: Duration = Duration::from_secs(30);
 /// How often, once a second, a namesake must be silent before it counts as dead: its etcd may be starting, or its line
 /// be bad for a moment.
 const SILENCES: u32 = 4;
@@ -184,6 +187,26 @@ impl ManagedEtcd {
                 told = true;
             }
             tokio::time::sleep(JOIN_PAUSE).await;
+        }
+    }
+
+    /// Keeps the file by which [`known_endpoints`](super::known_endpoints) finds the cluster true; `runs` says whether
+    /// this node has an etcd of its own.
+    pub(super) async fn keep_endpoints_noted(self, runs: bool, access: EtcdAccess) {
+        let mut noted = Vec::new();
+        let mut endpoints = access.endpoints.clone();
+        let Ok(store) = Store::unasked(&access, ANSWER_MAX).await else { return };
+        loop {
+            if endpoints != noted {
+                note_endpoints(&self.state_dir, &endpoints);
+                noted.clone_from(&endpoints);
+            }
+            tokio::time::sleep(NOTE_PACE).await;
+            if let Ok(mut members) = store.member_list().await {
+                members.retain(|member| member.name != self.name.as_str());
+                let own = runs.then(|| self.endpoint());
+                endpoints = own.into_iter().chain(client_urls(&members)).collect();
+            }
         }
     }
 

@@ -1,7 +1,8 @@
-//! What etcd keeps on this host: its data, and certificates where its user may read them.
+//! What etcd keeps on this host: its data, certificates where its user may read them, and a note of where it is.
 
+use std::fs::Permissions;
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, fchown};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::User;
@@ -52,6 +53,28 @@ impl ManagedEtcd {
             key: install(&from.key, "cert.key")?,
         })
     }
+}
+
+/// Where the cluster's etcd was last, one URL a line, for the operator's commands.
+const ENDPOINTS_FILE: &str = "etcd-endpoints";
+
+/// Notes in the state directory where the cluster's etcd is reached. Everybody may read it.
+pub fn note_endpoints(state_dir: &Path, endpoints: &[String]) {
+    let path = state_dir.join(ENDPOINTS_FILE);
+    let beside = path.with_extension("new");
+    // Beside its place first: it is there whole or not at all.
+    let written = std::fs::write(&beside, endpoints.join("\n") + "\n")
+        .and_then(|()| std::fs::set_permissions(&beside, Permissions::from_mode(0o644)))
+        .and_then(|()| std::fs::rename(&beside, &path));
+    if let Err(error) = written {
+        warn!(%error, path = %path.display(), "where etcd is could not be noted for radioctl");
+    }
+}
+
+/// What [`note_endpoints`] noted last; nothing if there is nothing to read.
+pub fn known_endpoints(state_dir: &Path) -> Vec<String> {
+    let noted = std::fs::read_to_string(state_dir.join(ENDPOINTS_FILE)).unwrap_or_default();
+    noted.lines().map(str::to_owned).collect()
 }
 
 fn aside(data: &Path, number: u32) -> PathBuf {
