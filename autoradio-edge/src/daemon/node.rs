@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use super::alarm::Alarm;
 use super::follow::{self, Follower};
 use super::load::Sampler;
 use super::ports::Ports;
@@ -53,6 +54,7 @@ pub(super) struct Node {
     cluster_task: JoinHandle<()>,
     stop_cluster: CancellationToken,
     leaving: watch::Sender<bool>,
+    alarm: Alarm,
 }
 
 impl Node {
@@ -68,6 +70,8 @@ impl Node {
         let (load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
         let settings = cluster_settings(&config, etcd, &own, load);
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
+        let alarm = Alarm::default();
+        let cluster_task = tokio::spawn(alarm.watch("cluster", joined(cluster_task)));
         let (mut placer, ledger) = (Placer::default(), Arc::new(Mutex::new(Ledger::default())));
         let first = follow::place(&mut placer, &cluster.snapshots.borrow(), &own, &ledger);
         let first = Arc::new(first);
@@ -102,10 +106,12 @@ impl Node {
         // Before the first client: the zone of this moment, in the kernel too.
         follower.act();
         let serving = TaskTracker::new();
-        serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
+        let following = stop_serving.clone().run_until_cancelled_owned(follower.run());
+        serving.spawn(alarm.watch("follower", following));
         let stats = Arc::new(FrontStats::default());
         let sampler = sampler(&config, &cluster, &stats, &placements, load_sender);
-        serving.spawn(stop_serving.clone().run_until_cancelled_owned(sampler.run()));
+        let sampling = stop_serving.clone().run_until_cancelled_owned(sampler.run());
+        serving.spawn(alarm.watch("sampler", sampling));
         Ok(Self {
             gate: source_gate(&config, &cluster, &placements),
             config,
@@ -118,11 +124,12 @@ impl Node {
             icecast,
             serving,
             stop_serving,
-            icecast_task,
+            icecast_task: tokio::spawn(alarm.watch("Icecast", joined(icecast_task))),
             stop_icecast,
             cluster_task,
             stop_cluster,
             leaving: watch::channel(false).0,
+            alarm,
         })
     }
 
@@ -217,13 +224,19 @@ impl Node {
         }
     }
 
-    /// Closes to clients first, then ends the children in the order in which they need each other.
+    /// Returns the name of a task that has ended although nobody told it to: the node cannot go on without it.
+    pub(super) async fn failed(&self) -> &'static str {
+        self.alarm.raised().await
+    }
+
+    /// Closes to clients first and gives the lease up, so that others take over at once; then ends the children.
     pub(super) async fn stop(self) {
         if let Some(kernel) = &self.kernel
             && let Err(error) = status::lock(kernel).end_lease()
         {
             warn!(%error, "the kernel program goes on until it is detached");
         }
+        self.cluster.stopping();
         self.stop_serving.cancel();
         self.serving.close();
         if tokio::time::timeout(STOP_GRACE, self.serving.wait()).await.is_err() {
@@ -232,10 +245,10 @@ impl Node {
                 "clients keep their connections: cutting them"
             );
         }
-        self.stop_icecast.cancel();
-        ended(self.icecast_task, "Icecast").await;
         self.stop_cluster.cancel();
         ended(self.cluster_task, "cluster").await;
+        self.stop_icecast.cancel();
+        ended(self.icecast_task, "Icecast").await;
     }
 }
 
@@ -269,6 +282,15 @@ fn source_gate(
 /// Whether another node lives that does not drain itself.
 fn others_can_take(snapshot: &Snapshot, own: &NodeName) -> bool {
     snapshot.nodes.keys().any(|name| name != own && !snapshot.draining.contains(name))
+}
+
+/// What a task ends with; its panic goes on in the task that waits.
+async fn joined(task: JoinHandle<()>) {
+    if let Err(error) = task.await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// Waits for a task that was told to end.
