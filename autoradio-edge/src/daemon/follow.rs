@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 use super::SharedKernel;
 use super::status::lock;
 use crate::clock;
-use crate::cluster::{NodeRecord, Snapshot};
+use crate::cluster::{NodeName, NodeRecord, Snapshot};
 use crate::dns::{Responder, Zone, ZoneSettings, compile, same_zone};
 use crate::placement::{Ledger, Placement, Placer};
 
@@ -64,9 +64,14 @@ impl Follower {
         // Most ticks change nothing, and whoever follows placements need not hear of them.
         self.placements.send_if_modified(|before| {
             let changed = before.revision != placement.revision || **before != *placement;
-            let nodes = |placement: &Placement| placement.nodes.keys().cloned().collect::<Vec<_>>();
-            if nodes(before) != nodes(&placement) {
-                info!(nodes = ?nodes(&placement), "the nodes in force have changed");
+            if !before.nodes.keys().eq(placement.nodes.keys()) {
+                let (came, went) = (absent(&placement, before), absent(before, &placement));
+                info!(
+                    ?came,
+                    ?went,
+                    nodes = placement.nodes.len(),
+                    "the nodes in force have changed"
+                );
             }
             *before = placement;
             changed
@@ -115,6 +120,12 @@ pub(super) fn place(
         ledger.clone()
     };
     placer.place(&snapshot.or_alone(own), now_ms, &ledger)
+}
+
+/// Names of the nodes in `one` that `other` lacks.
+fn absent<'a>(one: &'a Placement, other: &Placement) -> Vec<&'a str> {
+    let names = one.nodes.keys().filter(|name| !other.nodes.contains_key(*name));
+    names.map(NodeName::as_str).collect()
 }
 
 fn report_fail_open(failing_open: bool) {
@@ -186,6 +197,15 @@ mod tests {
         assert_eq!(follow(&mut follower, &sender, report(1_000)), (true, true), "full");
         let drain = |snapshot: &mut Snapshot| snapshot.draining.extend([name("node1")]);
         assert_eq!(follow(&mut follower, &sender, drain), (true, true), "nobody has room");
+        let before = follower.placements.borrow().clone();
+        let leave = |snapshot: &mut Snapshot| drop(snapshot.nodes.remove(&name("node2")));
+        let alone = {
+            let mut snapshot = (**sender.borrow()).clone();
+            leave(&mut snapshot);
+            snapshot
+        };
+        let after = place(&mut Placer::default(), &alone, &follower.own, &follower.ledger);
+        assert_eq!((absent(&before, &after), absent(&after, &before)), (vec!["node2"], vec![]));
         let weights = |follower: &Follower| -> Vec<u32> {
             follower.placements.borrow().nodes.values().map(|node| node.weight).collect()
         };
