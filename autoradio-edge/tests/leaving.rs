@@ -133,9 +133,10 @@ async fn a_node_that_is_told_to_stop_hands_its_mounts_over_first() {
     assert!(daemon.get("/metrics").contains("autoradio_cluster_standing{standing=\"sure\"} 1"));
 
     daemon.tell(Signal::SIGTERM);
-    let elsewhere = |it: &Arc<Snapshot>| it.masters.len() == 20 && held(it) == 0;
-    let last = peer.until("the peer has them all", PATIENCE, elsewhere).await;
-    assert!(last.nodes.contains_key(&own), "handed over, not lost with the lease");
+    let gone = |it: &Arc<Snapshot>| !it.nodes.contains_key(&own);
+    let first = peer.until("it is gone", PATIENCE, gone).await;
+    // What is lost with a lease has no master for a moment.
+    assert_eq!((first.masters.len(), held(&first)), (20, 0), "handed over, not lost");
     daemon.ends().await;
     let log = daemon.log();
     assert!(log.contains("handed over") && !log.contains("leaving with listeners"), "{log}");
