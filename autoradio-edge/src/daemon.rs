@@ -2,6 +2,7 @@
 //!
 //! The only module that knows all rooms. Never here: logic of any of them.
 
+mod alarm;
 mod follow;
 mod load;
 mod node;
@@ -44,7 +45,7 @@ const ETCD_START_MAX: Duration = Duration::from_secs(30);
 /// Longest time for one answer of etcd.
 const ETCD_ANSWER_MAX: Duration = Duration::from_secs(2);
 
-/// Why the daemon cannot start.
+/// Why the daemon cannot start, or cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[expect(missing_docs, reason = "each variant says what its room says")]
 pub enum DaemonError {
@@ -66,6 +67,11 @@ pub enum DaemonError {
     NoAddress { interface: String },
     #[error("signals cannot be received: {0}")]
     Signals(#[source] io::Error),
+    #[error(
+        "the task {task:?} of this node has ended by itself, which is a fault of autoradio; the log says why, please report it; \
+        the node stops, so that its service manager starts it again"
+    )]
+    TaskEnded { task: &'static str },
     #[error("metrics cannot be collected: {0}")]
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
@@ -115,7 +121,14 @@ async fn serve(
     let status = Box::new(node.status_source().function());
     let sources = Sources { status, metrics, gate: node.gate() };
     node.serve(ports, sources);
-    signals.stop.cancelled().await;
+    let failed = tokio::select! {
+        () = signals.stop.cancelled() => None,
+        task = node.failed() => Some(task),
+    };
+    if let Some(task) = failed {
+        node.stop().await;
+        return Err(DaemonError::TaskEnded { task });
+    }
     if signals.at_once.run_until_cancelled(node.drain()).await.is_none() {
         info!("told to stop a second time: leaving at once");
     }

@@ -351,12 +351,8 @@ async fn one_node_answers_takes_mounts_and_stops_cleanly() {
 
 /// How many leases live in the node's etcd.
 fn leases(node: &Loopback) -> usize {
-    let listing = Command::new("etcdctl")
-        .env("ETCDCTL_API", "3")
-        .arg(format!("--endpoints={}", node.etcd_url()))
-        .args(["lease", "list"])
-        .output()
-        .unwrap();
+    let etcd = format!("--endpoints={}", node.etcd_url());
+    let listing = Command::new("etcdctl").args([&etcd, "lease", "list"]).output().unwrap();
     assert!(listing.status.success(), "{listing:?}");
     // A line above says how many follow.
     String::from_utf8_lossy(&listing.stdout).lines().count() - 1

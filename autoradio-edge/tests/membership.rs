@@ -89,6 +89,39 @@ async fn a_restarted_node_keeps_its_mounts_and_their_epochs_when_the_old_lease_e
 }
 
 #[tokio::test]
+async fn an_etcd_that_is_slow_while_mounts_are_adopted_costs_no_lease() {
+    let etcd = Etcd::start().await;
+    let settings = || {
+        let mut settings = etcd.settings(node_with_id("a", "same"));
+        settings.lease_ttl = Duration::from_secs(30);
+        settings.timeout = Duration::from_millis(500);
+        settings
+    };
+    let before = Joined::with(settings()).await;
+    etcd.store().await.create_mount(&mount("/m")).await.unwrap();
+    before.until("it has a master", PATIENCE, |it| !it.masters.is_empty()).await;
+    before.die().await;
+    let lease_of = |key: &str| {
+        let fields = etcd.ctl(&["get", key, "-w", "fields"]);
+        fields.lines().find_map(|line| line.strip_prefix("\"Lease\" : ")).unwrap().to_owned()
+    };
+    let after = Joined::with(settings()).await;
+    let lease = lease_of("/autoradio/v1/nodes/a");
+    // Nothing of the new node has run yet: its first question about its mounts meets an etcd that stands still.
+    let pid = etcd.child.pid().unwrap();
+    signal(pid, Signal::SIGSTOP);
+    tokio::time::sleep(3 * Duration::from_millis(500)).await;
+    signal(pid, Signal::SIGCONT);
+    until("its mount is under its lease", PATIENCE, async || {
+        (lease_of("/autoradio/v1/masters/m") == lease).then_some(())
+    })
+    .await;
+    assert_eq!(lease_of("/autoradio/v1/nodes/a"), lease);
+    after.leave().await;
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
 async fn a_node_without_etcd_is_unsure_within_its_lease_and_sure_when_etcd_is_back() {
     let etcd = Etcd::start().await;
     let joined = etcd.join("a").await;

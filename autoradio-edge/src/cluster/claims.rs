@@ -1,6 +1,6 @@
 //! Which masterships this node asks for and when, which it gives back, and which it hands over. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::{MountPath, NodeName, Snapshot};
@@ -136,8 +136,10 @@ pub(super) fn to_hand_over(
     if !snapshot.draining.contains(own) || !others_can {
         return Vec::new();
     }
-    let live = |path: &&MountPath| snapshot.loads.values().any(|it| it.sources.contains_key(*path));
-    match held_by(snapshot, own).find(live) {
+    // A set once: a thousand reports for each of ten thousand mounts would be too many to look through.
+    let live: HashSet<&MountPath> =
+        snapshot.loads.values().flat_map(|load| load.sources.keys()).collect();
+    match held_by(snapshot, own).find(|path| live.contains(path)) {
         Some(path) => vec![path.clone()],
         None => held_by(snapshot, own).take(CLAIMS_PER_TRANSACTION).cloned().collect(),
     }

@@ -63,12 +63,18 @@ pub struct ClusterHandle {
     /// What this node answers its peers.
     pub own_state: OwnState,
     drain_wish: watch::Sender<bool>,
+    stopping: CancellationToken,
 }
 
 impl ClusterHandle {
     /// Tells everybody that this node takes nothing new, and hands its mounts over, until the node leaves.
     pub fn drain(&self) {
         self.drain_wish.send_replace(true);
+    }
+
+    /// Says that this node closes its ports. Its neighbours may end its lease from now on, and it takes no other.
+    pub fn stopping(&self) {
+        self.stopping.cancel();
     }
 }
 
@@ -90,6 +96,7 @@ pub async fn join(
     let follower = Follower::start(store.clone()).await?;
     let (health_sender, health) = watch::channel(EtcdHealth::default());
     let (drain_wish, wished) = watch::channel(false);
+    let stopping = CancellationToken::new();
     let lease = LeaseClock::new();
     let (own, snapshots) = (settings.node.clone(), follower.snapshots());
     let outage = Outage {
@@ -115,13 +122,22 @@ pub async fn join(
         load: settings.load,
         heartbeat: settings.heartbeat,
         drain_wish: wished,
+        stopping: stopping.clone(),
     };
     let first = member.enter_patiently().await?;
     let (standing, own_state) = (lease.reader(), own_state(own, lease, snapshots.clone()));
     let titles = TitleWriter::default();
     let keeping_titles = titles.clone().run(store, cancel.clone());
-    let handle =
-        ClusterHandle { snapshots, secrets, health, standing, titles, own_state, drain_wish };
+    let handle = ClusterHandle {
+        snapshots,
+        secrets,
+        health,
+        standing,
+        titles,
+        own_state,
+        drain_wish,
+        stopping,
+    };
     let task = tokio::spawn(async move {
         tokio::join!(
             follower.run(health_sender, cancel.clone()),

@@ -50,6 +50,8 @@ pub(super) struct Member {
     pub(super) heartbeat: Duration,
     /// Whether the node itself wants to take nothing new.
     pub(super) drain_wish: watch::Receiver<bool>,
+    /// Fires when the node stops: a lease that ends afterwards is the last.
+    pub(super) stopping: CancellationToken,
 }
 
 /// A lease of this node, its record written under it.
@@ -102,6 +104,10 @@ impl Member {
                     warn!(%error, "this node has no lease: trying to get one");
                 }
                 tokio::time::sleep(RETRY).await;
+                if self.stopping.is_cancelled() {
+                    // Its ports are closed: a neighbour was right to end the lease.
+                    std::future::pending::<()>().await;
+                }
                 entered = self.enter().await;
             }
         };
@@ -130,11 +136,14 @@ impl Member {
             let sent_ns = clock::boot_ns();
             let (lease, ttl) = self.store.grant(ttl_s).await?;
             let seen = found.map_or(0, |value| value.mod_revision);
-            if let Some(revision) = self.store.put_leased_if(&key, &value, lease, seen).await? {
+            let written = self.store.put_leased_if(&key, &value, lease, seen).await;
+            if let Ok(Some(revision)) = written {
                 info!(lease, ttl_s = ttl.as_secs(), node = %self.record.name, "joined the cluster");
                 return Ok(Held { lease, ttl, sent_ns, revision });
             }
-            self.store.revoke(lease).await?;
+            // Nobody will extend it, and the record may stand under it though the answer was lost.
+            let revoked = self.store.revoke(lease).await;
+            written.and(revoked)?;
         }
     }
 

@@ -9,7 +9,8 @@ use tracing::{error, info, warn};
 use super::SharedKernel;
 use super::status::lock;
 use crate::clock;
-use crate::cluster::{LoadRecord, NodeRecord, Snapshot, is_news};
+use crate::cluster::{ClusterHandle, LoadRecord, NodeName, NodeRecord, Snapshot, is_news};
+use crate::config::Config;
 use crate::dns::{Responder, Zone, ZoneSettings, compile, same_zone};
 use crate::placement::{Ledger, Placement, Placer};
 
@@ -35,6 +36,37 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    /// One that has placed the snapshot of this moment, and where its placements are told. The kernel learns of it by
+    /// [`act`](Self::act).
+    pub(super) fn new(
+        config: &Config,
+        own: Arc<NodeRecord>,
+        cluster: &ClusterHandle,
+        load: watch::Receiver<Arc<LoadRecord>>,
+        kernel: SharedKernel,
+    ) -> (Self, watch::Receiver<Arc<Placement>>) {
+        let ledger = Arc::new(Mutex::new(Ledger::new(config.heartbeat)));
+        let (mut placer, load_in_force) = (Placer::default(), load.borrow().clone());
+        let snapshot = cluster.snapshots.borrow().clone();
+        let first = Arc::new(place(&mut placer, &snapshot, (&own, &load_in_force), &ledger));
+        let zone = Arc::new(compile(&first, &config.zone));
+        let (sender, placements) = watch::channel(first);
+        let follower = Self {
+            own,
+            snapshots: cluster.snapshots.clone(),
+            load,
+            load_in_force,
+            placements: sender,
+            placer,
+            ledger,
+            zone_settings: config.zone.clone(),
+            responder: Responder::new(zone, config.name.to_string()),
+            kernel,
+            compiled: None,
+        };
+        (follower, placements)
+    }
+
     /// Runs until the snapshots end.
     ///
     /// The kernel's lease is renewed by the same loop that brings it new zones: if this one stops, the other must too.
@@ -83,9 +115,14 @@ impl Follower {
         // Most ticks change nothing, and whoever follows placements need not hear of them.
         self.placements.send_if_modified(|before| {
             let changed = before.revision != placement.revision || **before != *placement;
-            let nodes = |placement: &Placement| placement.nodes.keys().cloned().collect::<Vec<_>>();
-            if nodes(before) != nodes(&placement) {
-                info!(nodes = ?nodes(&placement), "the nodes in force have changed");
+            if !before.nodes.keys().eq(placement.nodes.keys()) {
+                let (came, went) = (absent(&placement, before), absent(before, &placement));
+                info!(
+                    ?came,
+                    ?went,
+                    nodes = placement.nodes.len(),
+                    "the nodes in force have changed"
+                );
             }
             *before = placement;
             changed
@@ -138,6 +175,12 @@ pub(super) fn place(
         ledger.clone()
     };
     placer.place(&snapshot, now_ms, &ledger)
+}
+
+/// Names of the nodes in `one` that `other` lacks.
+fn absent<'a>(one: &'a Placement, other: &Placement) -> Vec<&'a str> {
+    let names = one.nodes.keys().filter(|name| !other.nodes.contains_key(*name));
+    names.map(NodeName::as_str).collect()
 }
 
 fn report_fail_open(failing_open: bool) {
@@ -210,6 +253,20 @@ mod tests {
         assert_eq!(follow(&mut follower, &sender, report(1_000)), (true, true), "full");
         let drain = |snapshot: &mut Snapshot| snapshot.draining.extend([name("node1")]);
         assert_eq!(follow(&mut follower, &sender, drain), (true, true), "nobody has room");
+        let before = follower.placements.borrow().clone();
+        let leave = |snapshot: &mut Snapshot| drop(snapshot.nodes.remove(&name("node2")));
+        let alone = {
+            let mut snapshot = (**sender.borrow()).clone();
+            leave(&mut snapshot);
+            snapshot
+        };
+        let after = place(
+            &mut Placer::default(),
+            &alone,
+            (&follower.own, &follower.load_in_force),
+            &follower.ledger,
+        );
+        assert_eq!((absent(&before, &after), absent(&after, &before)), (vec!["node2"], vec![]));
         let weights = |follower: &Follower| -> Vec<u32> {
             follower.placements.borrow().nodes.values().map(|node| node.weight).collect()
         };

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use super::follow::{self, Follower};
+use super::alarm::Alarm;
+use super::follow::Follower;
 use super::load::Sampler;
 use super::ports::Ports;
 use super::status::{self, StatusSource};
@@ -22,10 +23,10 @@ use crate::api::Sources;
 use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
 use crate::dataplane::XdpMode;
-use crate::dns::{Responder, compile};
+use crate::dns::Responder;
 use crate::http::{FrontSettings, FrontStats, SourceGate};
 use crate::icecast::{self, Icecast};
-use crate::placement::{Ledger, Placement, Placer};
+use crate::placement::{Ledger, Placement};
 
 /// Longest time that short answers may take when the node stops; streams end at once.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -54,6 +55,7 @@ pub(super) struct Node {
     cluster_task: JoinHandle<()>,
     stop_cluster: CancellationToken,
     leaving: watch::Sender<bool>,
+    alarm: Alarm,
 }
 
 impl Node {
@@ -69,14 +71,11 @@ impl Node {
         let (load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
         let settings = cluster_settings(&config, etcd, &own, load.clone());
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
-        let ledger = Arc::new(Mutex::new(Ledger::new(config.heartbeat)));
-        let (mut placer, load_in_force) = (Placer::default(), load.borrow().clone());
-        let known = (&own, &load_in_force);
-        let first = follow::place(&mut placer, &cluster.snapshots.borrow(), known, &ledger);
-        let first = Arc::new(first);
-        let responder =
-            Responder::new(Arc::new(compile(&first, &config.zone)), config.name.to_string());
-        let (sender, placements) = watch::channel(first);
+        let alarm = Alarm::default();
+        let cluster_task = tokio::spawn(alarm.watch("cluster", joined(cluster_task)));
+        let (mut follower, placements) =
+            Follower::new(&config, own, &cluster, load.clone(), kernel.clone());
+        let (responder, ledger) = (follower.responder.clone(), follower.ledger.clone());
         let started = icecast::start(
             icecast_settings(&config),
             cluster.secrets.clone(),
@@ -91,26 +90,15 @@ impl Node {
                 return Err(error.into());
             }
         };
-        let mut follower = Follower {
-            own,
-            snapshots: cluster.snapshots.clone(),
-            load: load.clone(),
-            load_in_force,
-            placements: sender,
-            placer,
-            ledger: ledger.clone(),
-            compiled: None,
-            zone_settings: config.zone.clone(),
-            responder: responder.clone(),
-            kernel: kernel.clone(),
-        };
         // Before the first client: the zone of this moment, in the kernel too.
         follower.act();
         let serving = TaskTracker::new();
-        serving.spawn(stop_serving.clone().run_until_cancelled_owned(follower.run()));
+        let following = stop_serving.clone().run_until_cancelled_owned(follower.run());
+        serving.spawn(alarm.watch("follower", following));
         let stats = Arc::new(FrontStats::default());
         let sampler = sampler(&config, &cluster, &stats, &placements, load_sender);
-        serving.spawn(stop_serving.clone().run_until_cancelled_owned(sampler.run()));
+        let sampling = stop_serving.clone().run_until_cancelled_owned(sampler.run());
+        serving.spawn(alarm.watch("sampler", sampling));
         Ok(Self {
             gate: source_gate(&config, &cluster, &placements),
             config,
@@ -124,11 +112,12 @@ impl Node {
             icecast,
             serving,
             stop_serving,
-            icecast_task,
+            icecast_task: tokio::spawn(alarm.watch("Icecast", joined(icecast_task))),
             stop_icecast,
             cluster_task,
             stop_cluster,
             leaving: watch::channel(false).0,
+            alarm,
         })
     }
 
@@ -224,13 +213,19 @@ impl Node {
         }
     }
 
-    /// Closes to clients first, then ends the children in the order in which they need each other.
+    /// Returns the name of a task that has ended although nobody told it to: the node cannot go on without it.
+    pub(super) async fn failed(&self) -> &'static str {
+        self.alarm.raised().await
+    }
+
+    /// Closes to clients first and gives the lease up, so that others take over at once; then ends the children.
     pub(super) async fn stop(self) {
         if let Some(kernel) = &self.kernel
             && let Err(error) = status::lock(kernel).end_lease()
         {
             warn!(%error, "the kernel program goes on until it is detached");
         }
+        self.cluster.stopping();
         self.stop_serving.cancel();
         self.serving.close();
         if tokio::time::timeout(STOP_GRACE, self.serving.wait()).await.is_err() {
@@ -239,10 +234,10 @@ impl Node {
                 "clients keep their connections: cutting them"
             );
         }
-        self.stop_icecast.cancel();
-        ended(self.icecast_task, "Icecast").await;
         self.stop_cluster.cancel();
         ended(self.cluster_task, "cluster").await;
+        self.stop_icecast.cancel();
+        ended(self.icecast_task, "Icecast").await;
     }
 }
 
@@ -276,6 +271,15 @@ fn source_gate(
 /// Whether another node lives that does not drain itself.
 fn others_can_take(snapshot: &Snapshot, own: &NodeName) -> bool {
     snapshot.nodes.keys().any(|name| name != own && !snapshot.draining.contains(name))
+}
+
+/// What a task ends with; its panic goes on in the task that waits.
+async fn joined(task: JoinHandle<()>) {
+    if let Err(error) = task.await
+        && let Ok(panic) = error.try_into_panic()
+    {
+        std::panic::resume_unwind(panic);
+    }
 }
 
 /// Waits for a task that was told to end.

@@ -3,9 +3,9 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::{debug, info};
 
-use super::{Held, Member};
+use super::{Held, Member, RETRY};
 use crate::clock;
 use crate::cluster::claims::{
     CLAIMS_PER_TRANSACTION, Orphans, held_by, to_give_back, to_hand_over,
@@ -60,10 +60,27 @@ impl Member {
         let mine = held_by(snapshot, &self.record.name);
         let keys: Vec<String> = mine.map(|path| Key::Master(path.clone()).to_string()).collect();
         for some in keys.chunks(CLAIMS_PER_TRANSACTION) {
-            let adopted = self.store.adopt(some, &value, lease).await?;
+            let adopted = self.adopt_patiently(some, &value, lease).await?;
             info!(adopted, "kept the masterships of this node's earlier lease");
         }
         Ok(())
+    }
+
+    /// Asks until etcd answers: that it is slow takes no lease away.
+    async fn adopt_patiently(
+        &self,
+        keys: &[String],
+        value: &[u8],
+        lease: i64,
+    ) -> Result<usize, ClusterError> {
+        loop {
+            match self.store.adopt(keys, value, lease).await {
+                Ok(adopted) => return Ok(adopted),
+                Err(ClusterError::LeaseLost) => return Err(ClusterError::LeaseLost),
+                Err(error) => debug!(%error, "masterships not kept yet: trying on"),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
     }
 
     async fn claim_once(
