@@ -13,6 +13,7 @@ use super::icecast::{self, Answer};
 use super::server::Shared;
 use crate::clock;
 use crate::http::FrontError;
+use crate::http::gate::Purpose;
 
 /// Pause before an Icecast that did not take an old title is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -24,7 +25,7 @@ pub(super) async fn set(
     address: SocketAddr,
     query: &str,
 ) -> Result<Answer, FrontError> {
-    let authorization = binding.credentials(&shared.settings.secrets);
+    let authorization = binding.credentials(Purpose::Title, &shared.settings.secrets);
     let request = format!(
         "GET /admin/metadata?{query} HTTP/1.0\r\nHost: {address}\r\n\
          Authorization: {authorization}\r\n\r\n"
