@@ -122,7 +122,9 @@ async fn close_all(shared: &Shared, leaving: &mut BTreeMap<MountPath, Leaving>) 
     let now = clock::now();
     // Let in again: what is there now may stay.
     leaving.retain(|mount, _| !shared.settings.gate.has_let_in(mount));
-    let mut due = leaving.extract_if(.., |_, leaving| leaving.due <= now).collect::<Vec<_>>();
+    let (mut due, later): (Vec<_>, Vec<_>) =
+        std::mem::take(leaving).into_iter().partition(|(_, leaving)| leaving.due <= now);
+    leaving.extend(later);
     let mut telling = JoinSet::new();
     loop {
         while telling.len() < HTTP_EVICTIONS_MAX
