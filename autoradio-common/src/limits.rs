@@ -74,6 +74,11 @@ pub const HTTP_PEERS_MAX: usize = 64;
 pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
 /// Longest time an Icecast may take to answer a request, in milliseconds.
 pub const HTTP_REPLY_MS_MAX: u64 = 5_000;
+/// Listeners of one front whose request an Icecast has not answered yet. It puts them in a line before one thread and
+/// turns away all beyond a hundred, those of other fronts included.
+pub const HTTP_LISTENERS_ASKING_MAX: usize = 40;
+/// Longest wait of a listener for its turn at an Icecast, and for one that is busy to take it, in milliseconds.
+pub const HTTP_LISTENER_MS_MAX: u64 = 10_000;
 /// Largest whole answer of an Icecast that is read before it is passed on, in bytes.
 pub const HTTP_REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time one write to a client or an Icecast, or one read of audio, may make no progress, in milliseconds.
@@ -99,6 +104,10 @@ pub const HTTP_STOP_MS_MAX: u64 = 2_000;
 pub const HTTP_MASTER_MS_MAX: u64 = 3_700;
 /// Longest time that an old title, or the end of a source that may not stay, is tried on an Icecast, in milliseconds.
 pub const HTTP_INSIST_MS_MAX: u64 = 1_500;
+/// Longest time that an Icecast which does not do it is told to close a source that may not stay, in milliseconds.
+pub const HTTP_EVICT_MS_MAX: u64 = 300_000;
+/// Sources that an Icecast is told to close at one time.
+pub const HTTP_EVICTIONS_MAX: usize = 16;
 /// Titles that wait to be written to etcd, at most one of each mount; of more mounts the newest are dropped.
 pub const TITLES_WAITING_MAX: usize = 1_024;
 /// Password checks (argon2) that run at one time: each takes tens of milliseconds and tens of megabytes.
@@ -107,6 +116,11 @@ pub const HTTP_PASSWORD_CHECKS_MAX: usize = 4;
 pub const HTTP_PASSWORD_WAITERS_MAX: usize = 64;
 /// Longest wait for a password check's turn, in milliseconds.
 pub const HTTP_PASSWORD_WAIT_MS_MAX: u64 = 5_000;
+/// Password checks a second for sources that come straight to Icecast, which waits for each: a stranger's wrong passwords
+/// may not hold up the others.
+pub const HTTP_DIRECT_CHECKS_PER_S: u32 = 5;
+/// Such checks that may come all at once.
+pub const HTTP_DIRECT_CHECKS_BURST: u32 = 10;
 /// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
 pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
 /// Longest chunk-size line or trailer section of a chunked body, in bytes.

@@ -19,6 +19,13 @@ impl AdminServer {
     pub async fn bind(address: SocketAddr) -> Result<Self, ApiError> {
         let listener = TcpListener::bind(address).await;
         let listener = listener.map_err(|source| ApiError::Bind { address, source })?;
+        if !address.ip().to_canonical().is_loopback() {
+            warn!(
+                %address,
+                "the admin port is open beyond this machine: whoever reaches it can try the passwords of sources; \
+                 let no stranger through"
+            );
+        }
         Ok(Self { listener })
     }
 

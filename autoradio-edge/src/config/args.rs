@@ -59,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_ICECAST_PORT", value_name = "PORT", default_value = "8000")]
     pub icecast_port: String,
 
-    /// Address and port for health checks, metrics and status: keep it private
+    /// Address and port for health checks, metrics and status: keep it private, whoever reaches it can try source passwords
     #[arg(
         long,
         env = "AUTORADIO_ADMIN_LISTEN",

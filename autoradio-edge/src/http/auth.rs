@@ -21,7 +21,9 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
+use super::bucket::Bucket;
 use super::{FrontError, RequestHead};
+use crate::clock;
 use crate::cluster::{MountPath, MountRecord};
 
 /// What a client gave as its name and password.
@@ -62,6 +64,8 @@ pub(super) struct Verifier {
     running: Semaphore,
     waiting: Semaphore,
     wait_max: Duration,
+    /// What the checks come out of, where they have to be few.
+    budget: Option<Mutex<Bucket>>,
 }
 
 impl Verifier {
@@ -73,7 +77,13 @@ impl Verifier {
             running: Semaphore::new(HTTP_PASSWORD_CHECKS_MAX),
             waiting: Semaphore::new(HTTP_PASSWORD_WAITERS_MAX),
             wait_max: Duration::from_millis(HTTP_PASSWORD_WAIT_MS_MAX),
+            budget: None,
         }
+    }
+
+    /// One that makes few checks a second, and refuses all others at once.
+    pub(super) fn scarce() -> Self {
+        Self { budget: Some(Mutex::new(Bucket::full(clock::now()))), ..Self::new() }
     }
 
     /// Whether `head` carries the source credentials of `record`; an error when too many others wait to know the same.
@@ -112,6 +122,12 @@ impl Verifier {
 
     /// Checks a password when its turn comes.
     async fn check(&self, password: String, hash: String) -> Result<bool, FrontError> {
+        let afford = |budget: &Mutex<Bucket>| {
+            budget.lock().unwrap_or_else(PoisonError::into_inner).take(clock::now())
+        };
+        if !self.budget.as_ref().is_none_or(afford) {
+            return Err(FrontError::PasswordsBusy);
+        }
         let waiting = self.waiting.try_acquire().map_err(|_| FrontError::PasswordsBusy)?;
         let turn = tokio::time::timeout(self.wait_max, self.running.acquire()).await;
         let Ok(Ok(_turn)) = turn else {

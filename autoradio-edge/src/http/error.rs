@@ -115,6 +115,12 @@ pub enum FrontError {
         /// Where it is.
         address: SocketAddr,
     },
+    /// The master's Icecast has more listeners before it than it can let in at once.
+    #[error("the mount's Icecast at {address} is busy, try again")]
+    IcecastBusy {
+        /// Where it is.
+        address: SocketAddr,
+    },
     /// The master's Icecast refused what the front asked of it.
     #[error("the mount's Icecast answered {status}: {sentence}")]
     IcecastRefused {
@@ -146,7 +152,8 @@ impl FrontError {
             | Self::MountFull { .. }
             | Self::NoRoom
             | Self::IcecastUnreachable { .. }
-            | Self::IcecastSilent { .. } => 503,
+            | Self::IcecastSilent { .. }
+            | Self::IcecastBusy { .. } => 503,
             Self::IcecastRefused { status, .. } => *status,
         };
         Some(Reply::text(status, &self.sentence()))
@@ -157,6 +164,7 @@ impl FrontError {
         match self {
             Self::IcecastUnreachable { .. }
             | Self::IcecastSilent { .. }
+            | Self::IcecastBusy { .. }
             | Self::IcecastRefused { status: 401, .. } => {
                 "the mount's Icecast cannot be reached at this moment, try again".to_owned()
             }
@@ -199,6 +207,7 @@ mod tests {
     #[test]
     fn clients_see_neither_inner_addresses_nor_inner_passwords_failing() {
         for error in [
+            FrontError::IcecastBusy { address: ([198, 18, 0, 7], 8000).into() },
             FrontError::IcecastSilent { address: ([198, 18, 0, 7], 8000).into() },
             FrontError::IcecastRefused { status: 401, sentence: "inner".to_owned() },
         ] {

@@ -11,19 +11,49 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, info};
 
 use super::auth::{Credentials, Verifier};
 use crate::cluster::{IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader};
 use crate::placement::Placement;
 
-/// What the user name of a tunnel begins with; the epoch that its front believes in follows.
-const EPOCH_USER: &str = "epoch-";
+/// Places that wait to be made free. Icecast asks about one source at a time, so there is hardly ever more than one.
+const VACATIONS_WAITING_MAX: usize = 16;
 
-/// The user name of a tunnel that means this epoch.
-pub(super) fn epoch_user(epoch: i64) -> String {
-    format!("{EPOCH_USER}{epoch}")
+/// What a front wants of a master's Icecast.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To stream, if the mount is free.
+    Source,
+    /// To stream in place of whoever does.
+    Takeover,
+}
+
+impl Purpose {
+    /// What the user name begins with; the epoch that the front believes in follows.
+    const PREFIXES: [(Self, &str); 2] = [(Self::Source, "epoch-"), (Self::Takeover, "takeover-")];
+
+    /// The user name of a front that wants this in this epoch.
+    pub(super) fn user(self, epoch: i64) -> String {
+        let prefix = Self::PREFIXES.iter().find(|(purpose, _)| *purpose == self);
+        format!("{}{epoch}", prefix.map_or("", |(_, prefix)| prefix))
+    }
+
+    /// The purpose that a user name tells, and the text of the epoch.
+    fn of(user: &str) -> Option<(Self, &str)> {
+        Self::PREFIXES
+            .iter()
+            .find_map(|(purpose, prefix)| Some((*purpose, user.strip_prefix(prefix)?)))
+    }
+}
+
+/// A mount at this node's Icecast that has to be made free for a newer source.
+pub(super) struct Vacation {
+    /// The mount.
+    pub(super) mount: MountPath,
+    /// Told when whatever played there was told to end; dropped if that failed.
+    pub(super) done: oneshot::Sender<()>,
 }
 
 /// What Icecast tells of a source that wants in, or of whoever sets a source's title.
@@ -38,7 +68,8 @@ pub struct SourceClaim {
     /// Where the source comes from, as Icecast sees it.
     #[serde(default)]
     pub ip: String,
-    /// There when it is about a command for a source, a title most often, and not about the source itself.
+    /// There when it is about a command for a source, a title most often; but also when a source wrote its mount in another
+    /// form than Icecast's own, with `%20` for a space. So it rules nothing out.
     pub admin: Option<String>,
 }
 
@@ -60,6 +91,9 @@ pub enum Refusal {
     /// Wrong name or password.
     #[error("wrong user name or password")]
     Credentials,
+    /// Whatever plays there could not be told to end.
+    #[error("the source before this one could not be closed")]
+    Occupied,
     /// Too many passwords to check.
     #[error("too many passwords are being checked")]
     Busy,
@@ -73,6 +107,7 @@ impl Refusal {
             Self::NotMaster => "not_master",
             Self::Epoch => "epoch",
             Self::Credentials => "credentials",
+            Self::Occupied => "occupied",
             Self::Busy => "busy",
         }
     }
@@ -82,7 +117,7 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// Through the front of some node, which believes in this epoch.
-    Tunnel { epoch: Option<i64> },
+    Tunnel { purpose: Purpose, epoch: Option<i64> },
     /// Straight to Icecast, with the mount's own credentials.
     Direct,
 }
@@ -91,8 +126,8 @@ impl Way {
     /// Only the cluster's own password makes a tunnel: a mount's user may have any name.
     fn of(claim: &SourceClaim, secrets: &IcecastSecrets) -> Self {
         let inner: bool = claim.pass.as_bytes().ct_eq(secrets.source_password.as_bytes()).into();
-        match claim.user.strip_prefix(EPOCH_USER) {
-            Some(epoch) if inner => Self::Tunnel { epoch: epoch.parse().ok() },
+        match Purpose::of(&claim.user) {
+            Some((purpose, epoch)) if inner => Self::Tunnel { purpose, epoch: epoch.parse().ok() },
             _ => Self::Direct,
         }
     }
@@ -114,6 +149,17 @@ pub struct SourceGate {
     verifier: Verifier,
     /// Mounts with a source that was let in, and the epoch it was let into.
     inside: Mutex<BTreeMap<MountPath, i64>>,
+    /// Mounts to be made free.
+    vacating: mpsc::Sender<Vacation>,
+    vacations: Mutex<Option<mpsc::Receiver<Vacation>>>,
+}
+
+/// What was let in.
+struct Admitted {
+    mount: MountPath,
+    epoch: i64,
+    /// It is a source, as far as can be told, and not one that is known already.
+    news: bool,
 }
 
 impl SourceGate {
@@ -124,8 +170,11 @@ impl SourceGate {
         placements: watch::Receiver<Arc<Placement>>,
         standing: StandingReader,
     ) -> Self {
-        let (verifier, inside) = (Verifier::new(), Mutex::default());
-        Self { node, secrets, placements, standing, verifier, inside }
+        // Icecast waits for one answer at a time, so checks that strangers can ask for must be few.
+        let (verifier, inside) = (Verifier::scarce(), Mutex::default());
+        let (vacating, vacations) = mpsc::channel(VACATIONS_WAITING_MAX);
+        let vacations = Mutex::new(Some(vacations));
+        Self { node, secrets, placements, standing, verifier, inside, vacating, vacations }
     }
 
     /// Whether Icecast may let this source in, or carry out its command.
@@ -137,7 +186,7 @@ impl SourceGate {
         let label = verdict.as_ref().map_or_else(|refusal| refusal.label(), |_| "accepted");
         metrics::counter!("autoradio_http_source_verdicts_total", "verdict" => label).increment(1);
         match verdict {
-            Ok((mount, epoch)) if claim.admin.is_none() => {
+            Ok(Admitted { mount, epoch, news: true }) => {
                 let (node, ip, user) = (&self.node, &claim.ip, way.label());
                 info!(%mount, epoch, %node, user, ip, "source accepted");
                 Ok(())
@@ -150,28 +199,58 @@ impl SourceGate {
         }
     }
 
-    async fn judge(&self, claim: &SourceClaim, way: Way) -> Result<(MountPath, i64), Refusal> {
+    async fn judge(&self, claim: &SourceClaim, way: Way) -> Result<Admitted, Refusal> {
         let mount: MountPath = claim.mount.parse().map_err(|_| Refusal::MountUnknown)?;
         let placed = self.placements.borrow().mounts.get(&mount).cloned();
         let record = placed.ok_or(Refusal::MountUnknown)?.record;
         if way == Way::Direct {
             self.check_password(claim, &record).await?;
         }
+        if let Way::Tunnel { purpose: Purpose::Takeover, .. } = way {
+            // Before anything is closed: a front that is behind may not end a newer source.
+            self.epoch_meant(&mount, way)?;
+            self.vacate(&mount).await?;
+        }
         // What follows is one step for `take_lost`: nothing can be let in behind its back.
         let mut inside = self.inside();
+        let epoch = self.epoch_meant(&mount, way)?;
+        let news = match way {
+            Way::Tunnel { .. } => {
+                inside.insert(mount.clone(), epoch);
+                true
+            }
+            // Maybe a title. To remember a source that is none costs nothing; to forget one would let it stay for good.
+            Way::Direct => {
+                let before = inside.insert(mount.clone(), epoch);
+                claim.admin.is_none() || before != Some(epoch)
+            }
+        };
+        Ok(Admitted { mount, epoch, news })
+    }
+
+    /// The epoch in which this node may let the asker in now.
+    fn epoch_meant(&self, mount: &MountPath, way: Way) -> Result<i64, Refusal> {
         if !self.standing.now().may_accept() {
             return Err(Refusal::SteppedDown);
         }
-        let epoch = self.epoch_held(&mount)?;
-        if let Way::Tunnel { epoch: meant } = way
-            && meant != Some(epoch)
-        {
-            return Err(Refusal::Epoch);
+        let held = self.epoch_held(mount)?;
+        match way {
+            Way::Tunnel { epoch, .. } if epoch != Some(held) => Err(Refusal::Epoch),
+            _ => Ok(held),
         }
-        if claim.admin.is_none() {
-            inside.insert(mount.clone(), epoch);
-        }
-        Ok((mount, epoch))
+    }
+
+    /// Has whatever plays on the mount closed, a relay too, and waits until Icecast was told.
+    async fn vacate(&self, mount: &MountPath) -> Result<(), Refusal> {
+        let (done, told) = oneshot::channel();
+        let vacation = Vacation { mount: mount.clone(), done };
+        self.vacating.send(vacation).await.map_err(|_| Refusal::Occupied)?;
+        told.await.map_err(|_| Refusal::Occupied)
+    }
+
+    /// The mounts that have to be made free, for the one who does it: `None` the second time.
+    pub(super) fn take_vacations(&self) -> Option<mpsc::Receiver<Vacation>> {
+        self.vacations.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     async fn check_password(
@@ -225,6 +304,8 @@ impl SourceGate {
 
 #[cfg(test)]
 mod tests {
+    use autoradio_common::limits::HTTP_DIRECT_CHECKS_BURST;
+
     use super::super::testing::{placement_of, secrets};
     use super::*;
     use crate::cluster::{Master, Standing};
@@ -264,6 +345,7 @@ mod tests {
             ("a front that is behind", "/m", "epoch-6", "inner", Err(Refusal::Epoch)),
             ("a front that is ahead", "/m", "epoch-8", "inner", Err(Refusal::Epoch)),
             ("no epoch at all", "/m", "epoch-x", "inner", Err(Refusal::Epoch)),
+            ("a late takeover", "/m", "takeover-6", "inner", Err(Refusal::Epoch)),
             ("a guessed tunnel", "/m", "epoch-7", "hackme", Err(Refusal::Credentials)),
             ("the plain inner password", "/m", "source", "inner", Err(Refusal::Credentials)),
             ("nobody's mount", "/other", "epoch-7", "inner", Err(Refusal::NotMaster)),
@@ -309,11 +391,47 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_title_is_judged_like_a_source_and_is_none() {
+    async fn a_source_that_icecast_takes_for_a_command_is_remembered_all_the_same() {
+        for (user, pass) in [("epoch-7", "inner"), ("source", "hackme")] {
+            let rig = rig();
+            let source = SourceClaim { admin: Some("1".into()), ..claim("/m", user, pass) };
+            assert_eq!(rig.gate.admit(&source).await, Ok(()));
+            assert_eq!(rig.gate.inside().len(), 1, "{user}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_takeover_is_let_in_once_the_place_was_made_free_and_only_then() {
+        for (freed, want) in [(true, Ok(())), (false, Err(Refusal::Occupied))] {
+            let rig = rig();
+            let mut vacations = rig.gate.take_vacations().expect("the first time");
+            let late = rig.gate.admit(&claim("/m", "takeover-6", "inner")).await;
+            assert_eq!(late, Err(Refusal::Epoch));
+            assert!(vacations.try_recv().is_err(), "nobody is closed for one that is behind");
+            let taken = claim("/m", "takeover-7", "inner");
+            let freeing = async {
+                let Vacation { mount, done } = vacations.recv().await.expect("asked");
+                assert_eq!(mount.as_str(), "/m");
+                assert!(rig.gate.inside().is_empty(), "not before");
+                if freed {
+                    done.send(()).expect("awaited");
+                }
+            };
+            assert_eq!(tokio::join!(rig.gate.admit(&taken), freeing).0, want);
+        }
+    }
+
+    #[tokio::test]
+    async fn wrong_passwords_are_few_and_a_right_one_is_known_at_once_among_them() {
         let rig = rig();
-        let title = |user| SourceClaim { admin: Some("1".into()), ..claim("/m", user, "inner") };
-        assert_eq!(rig.gate.admit(&title("epoch-7")).await, Ok(()));
-        assert_eq!(rig.gate.admit(&title("epoch-6")).await, Err(Refusal::Epoch));
-        assert!(rig.gate.inside().is_empty());
+        let right = claim("/m", "source", "hackme");
+        assert_eq!(rig.gate.admit(&right).await, Ok(()));
+        let mut verdicts = Vec::new();
+        for _ in 0..2 * HTTP_DIRECT_CHECKS_BURST {
+            verdicts.push(rig.gate.admit(&claim("/m", "source", "wrong")).await);
+        }
+        assert!(verdicts.contains(&Err(Refusal::Credentials)), "{verdicts:?}");
+        assert!(verdicts.contains(&Err(Refusal::Busy)), "{verdicts:?}");
+        assert_eq!(rig.gate.admit(&right).await, Ok(()));
     }
 }

@@ -15,6 +15,7 @@ mod reply;
 
 // The decisions: what is asked for, and by whom.
 mod auth;
+mod bucket;
 mod gate;
 mod playlist;
 mod route;

@@ -170,7 +170,8 @@ fn all_mounts(xml: &mut Xml, settings: &IcecastSettings) {
 }
 
 /// The mounts that this node relays: all that somebody else is master of. Of more than [`ICECAST_RELAYS_MAX`], those
-/// whose source is known to be connected come first, then those whose path does.
+/// whose source is known to be connected come first, then those whose path does. The order is that of the paths: a source
+/// that comes or goes makes no Icecast read its configuration again.
 fn relayed<'a>(own: &NodeName, placement: &'a Placement) -> Vec<(&'a MountPath, &'a NodeRecord)> {
     let mut relayed: Vec<_> = placement
         .mounts
@@ -180,8 +181,11 @@ fn relayed<'a>(own: &NodeName, placement: &'a Placement) -> Vec<(&'a MountPath, 
             Some((path, placed, &*placement.nodes.get(&master.node)?.record))
         })
         .collect();
-    relayed.sort_by_key(|(_, placed, _)| placed.source.is_none());
-    relayed.truncate(ICECAST_RELAYS_MAX);
+    if relayed.len() > ICECAST_RELAYS_MAX {
+        relayed.sort_by_key(|(_, placed, _)| placed.source.is_none());
+        relayed.truncate(ICECAST_RELAYS_MAX);
+        relayed.sort_by_key(|(path, ..)| *path);
+    }
     relayed.into_iter().map(|(path, _, master)| (path, master)).collect()
 }
 
@@ -370,8 +374,14 @@ mod tests {
         let own = settings().node;
         let relayed = relayed(&own, &placement);
         assert_eq!(relayed.len(), ICECAST_RELAYS_MAX);
-        assert_eq!(relayed[0].0.as_str(), "/z");
-        assert_eq!(relayed[1].0.as_str(), "/00000");
+        let (first, last) = (relayed.first().unwrap().0, relayed.last().unwrap().0);
+        assert_eq!((first.as_str(), last.as_str()), ("/00000", "/z"));
+    }
+
+    #[test]
+    fn a_source_that_comes_or_goes_changes_nothing_for_icecast() {
+        let of = |playing| placement([placed("/a", "a", false), placed("/b", "a", playing)]);
+        assert_eq!(rendered(&of(true)), rendered(&of(false)));
     }
 
     #[test]

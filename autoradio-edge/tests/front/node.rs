@@ -138,7 +138,7 @@ impl Icecast {
                 (node.clone(), admin),
                 port,
                 "localhost".to_owned(),
-                100,
+                2_000,
             )
         };
         let text = xml(&settings, &Placement::default());

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use crate::cluster::{IcecastSecrets, Master, MountPath, MountRecord};
 use crate::http::FrontError;
 use crate::http::auth::Credentials;
-use crate::http::gate::epoch_user;
+use crate::http::gate::Purpose;
 use crate::placement::Placement;
 
 /// What a tunnel stands on. When any of it changes, the client has to connect again.
@@ -39,8 +39,8 @@ impl Binding {
 
     /// The value of the `Authorization` field with which the master's Icecast is asked: it names the epoch, so that
     /// a master which holds the mount in another one refuses.
-    pub(super) fn credentials(&self, secrets: &IcecastSecrets) -> String {
-        Credentials::basic(&epoch_user(self.master.epoch), &secrets.source_password)
+    pub(super) fn credentials(&self, purpose: Purpose, secrets: &IcecastSecrets) -> String {
+        Credentials::basic(&purpose.user(self.master.epoch), &secrets.source_password)
     }
 
     /// Whether all of it is as `placement` has it.

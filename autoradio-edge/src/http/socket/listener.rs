@@ -9,9 +9,9 @@ use autoradio_common::limits::{HTTP_AGENT_BYTES_MAX, HTTP_STALL_MS_MAX, TUNNEL_B
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::redirect;
 use super::server::Shared;
 use super::sniff::Sniffed;
-use super::{icecast, redirect};
 use crate::cluster::MountPath;
 use crate::http::reply::Reply;
 use crate::http::route::{master_of, record_of};
@@ -40,7 +40,8 @@ pub(super) async fn serve(
     let address = master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
-    let answer = icecast::ask(address, &icecast_head(&request.head, mount, address)).await?;
+    let asked = icecast_head(&request.head, mount, address);
+    let answer = shared.turns.ask(address, &asked).await?;
     match answer.status {
         200 => redirect::note_served(&shared.settings),
         404 => {
@@ -65,7 +66,7 @@ pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, Fr
     let placement = shared.placement();
     let content_type = match reported_type(shared, &placement, mount) {
         Some(content_type) => content_type,
-        None => asked_type(master_of(&placement, mount)?, mount).await?,
+        None => asked_type(shared, master_of(&placement, mount)?, mount).await?,
     };
     Ok(Reply::bare(
         200,
@@ -86,9 +87,13 @@ fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> O
 }
 
 /// The type that an Icecast gives the stream now. It knows no HEAD, so the stream is begun and left.
-async fn asked_type(address: SocketAddr, mount: &MountPath) -> Result<String, FrontError> {
+async fn asked_type(
+    shared: &Shared,
+    address: SocketAddr,
+    mount: &MountPath,
+) -> Result<String, FrontError> {
     let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
-    let answer = icecast::ask(address, request.as_bytes()).await?;
+    let answer = shared.turns.ask(address, request.as_bytes()).await?;
     match answer.status {
         200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),
         404 => Err(FrontError::NoSource { mount: mount.clone() }),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use autoradio_common::limits::HTTP_MASTER_MS_MAX;
 use tokio::net::TcpStream;
-use tracing::{debug, info};
 
 use super::binding::Binding;
 use super::icecast::{self, Answer};
@@ -13,6 +12,7 @@ use super::server::Shared;
 use super::tunnel;
 use crate::clock;
 use crate::cluster::MountRecord;
+use crate::http::gate::Purpose;
 use crate::http::route::{master_of, record_of};
 use crate::http::{FrontError, RequestHead};
 
@@ -44,7 +44,9 @@ pub(super) async fn accept(
     let mut last = FrontError::NoMaster { mount: record.path.clone() };
     loop {
         placements.mark_unchanged();
-        let asking = ask_master(shared, head, record);
+        // Whatever holds the mount, a source or a relay, is closed only by the master itself.
+        let purpose = if in_use(&last) { Purpose::Takeover } else { Purpose::Source };
+        let asking = ask_master(shared, head, record, purpose);
         let asked = tokio::time::timeout_at(deadline.into(), asking).await.unwrap_or(None);
         match asked {
             Some(Ok(accepted)) => return Ok(accepted),
@@ -71,6 +73,7 @@ async fn ask_master(
     shared: &Shared,
     head: &RequestHead,
     record: &MountRecord,
+    purpose: Purpose,
 ) -> Option<Result<Accepted, FrontError>> {
     let placement = shared.placement();
     let found = record_of(&placement, &record.path)
@@ -85,38 +88,27 @@ async fn ask_master(
         return Some(Err(FrontError::Unauthorized));
     }
     let opened = tokio::select! {
-        opened = open(shared, head, &binding, record, address) => opened,
+        opened = open(shared, head, &binding, record, (address, purpose)) => opened,
         () = binding.broken(shared.placements.clone()) => return None,
     };
     Some(opened.map(|icecast| Accepted { binding, address, icecast }))
 }
 
-/// Connects to Icecast as the mount's source. Has it let go of another one, for the next try.
+/// Connects to Icecast as the mount's source.
 async fn open(
     shared: &Shared,
     head: &RequestHead,
     binding: &Binding,
     record: &MountRecord,
-    address: SocketAddr,
+    (address, purpose): (SocketAddr, Purpose),
 ) -> Result<TcpStream, FrontError> {
-    let secrets = &shared.settings.secrets;
-    let credentials = binding.credentials(secrets);
+    let credentials = binding.credentials(purpose, &shared.settings.secrets);
     let bytes = tunnel::head(head, record, address, &credentials);
     let answer = icecast::ask(address, &bytes).await?;
-    let Answer { status: 200, .. } = answer else {
-        let refusal = answer.refusal().await;
-        if in_use(&refusal) {
-            let mount = &binding.mount;
-            match icecast::kill_source(address, mount, &secrets.admin_password).await {
-                Ok(true) => info!(%mount, %address, "the source before this one was taken over"),
-                // It has gone by itself.
-                Ok(false) => {}
-                Err(error) => debug!(%mount, %address, %error, "the source before was not closed"),
-            }
-        }
-        return Err(refusal);
-    };
-    Ok(answer.stream)
+    match answer {
+        Answer { status: 200, stream, .. } => Ok(stream),
+        refused => Err(refused.refusal().await),
+    }
 }
 
 /// Whether the reason may be another one in a moment.

@@ -21,5 +21,6 @@ mod desk;
 mod evict;
 mod icecast;
 mod master;
+mod turns;
 
 pub use server::{Front, FrontSettings};

@@ -19,6 +19,7 @@ use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
 use super::sniff::{Sniffed, sniff};
+use super::turns::Turns;
 use super::{evict, listener, metadata, pages, peers, source, tcp};
 use crate::cluster::{
     Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader, TitleWriter,
@@ -101,6 +102,7 @@ pub(super) struct Shared {
     pub(super) placements: watch::Receiver<Arc<Placement>>,
     pub(super) stats: Arc<FrontStats>,
     pub(super) desk: Arc<SourceDesk>,
+    pub(super) turns: Turns,
     pub(super) cancel: CancellationToken,
     verifier: Verifier,
 }
@@ -136,6 +138,7 @@ impl Front {
             placements: placement,
             stats,
             desk: Arc::default(),
+            turns: Turns::default(),
             cancel,
             verifier: Verifier::new(),
         });
@@ -147,7 +150,9 @@ impl Front {
         }
         accepting.spawn(forget_deleted_mounts(shared.clone()));
         let evicting = shared.clone();
-        accepting.spawn(async move { evict::run(&evicting).await });
+        accepting.spawn(async move {
+            tokio::join!(evict::run(&evicting), evict::make_room(&evicting));
+        });
         accepting.close();
         accepting.wait().await;
         connections.close();
