@@ -1,7 +1,10 @@
 //! Two nodes: who takes a source when masters change, and what its listeners go on hearing.
 
+use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
+use autoradio_common::limits::HTTP_MASTER_MS_MAX;
 use autoradio_edge::cluster::Standing;
 use autoradio_edge::placement::place;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -273,6 +276,25 @@ fn the_last_title_plays_on_at_the_next_master() {
         let text = String::from_utf8_lossy(&stream);
         assert!(text.contains("StreamTitle='Old one';"), "no title in the stream");
     }
+}
+
+#[test]
+fn a_client_that_left_while_it_waited_takes_the_mount_from_nobody() {
+    let mut rig = Rig::of_nodes(2);
+    rig.snapshot.masters.remove(&mount("/live.mp3"));
+    rig.place();
+    let head =
+        format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}Content-Type: audio/mpeg\r\n\r\n");
+    drop(rig.nodes[1].send(&head));
+    rig.make_master(1, 2);
+    let source = rig.nodes[0].source("/live.mp3");
+    // Longer than any source waits for a master.
+    source
+        .stream
+        .set_read_timeout(Some(Duration::from_millis(HTTP_MASTER_MS_MAX)))
+        .expect("a timeout");
+    let closed = (&source.stream).read(&mut [0]).expect_err("nobody takes over");
+    assert_eq!(closed.kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -18,6 +18,8 @@ use crate::http::{FrontError, RequestHead};
 
 /// Pause before a master that did not take the source is asked again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
+/// Least time between two orders of one source to close what holds its mount.
+const TAKEOVER_PACE: Duration = Duration::from_secs(1);
 
 /// A source that a master's Icecast has let in.
 pub(super) struct Accepted {
@@ -42,10 +44,16 @@ pub(super) async fn accept(
     let deadline = clock::now() + Duration::from_millis(HTTP_MASTER_MS_MAX);
     let mut placements = shared.placements.clone();
     let mut last = FrontError::NoMaster { mount: record.path.clone() };
+    let mut next_takeover = clock::now();
     loop {
         placements.mark_unchanged();
-        // Whatever holds the mount, a source or a relay, is closed only by the master itself.
-        let purpose = if in_use(&last) { Purpose::Takeover } else { Purpose::Source };
+        // Whatever holds the mount, a source or a relay, is closed only by the master itself. What was closed takes a moment
+        // to go; and two sources that come at one time must not close each other at every try.
+        let mut purpose = Purpose::Source;
+        if in_use(&last) && clock::now() >= next_takeover {
+            purpose = Purpose::Takeover;
+            next_takeover = clock::now() + TAKEOVER_PACE;
+        }
         let asking = ask_master(shared, head, record, purpose);
         let asked = tokio::time::timeout_at(deadline.into(), asking).await.unwrap_or(None);
         match asked {

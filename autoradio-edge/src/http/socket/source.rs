@@ -1,6 +1,8 @@
 //! Sources: who may stream, and what each kind of client is answered. `master` finds the master's Icecast, `tunnel`
 //! carries the audio.
 
+use std::time::Duration;
+
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing::{info, warn};
@@ -15,6 +17,9 @@ use crate::cluster::MountPath;
 use crate::http::reply::Reply;
 use crate::http::route::record_of;
 use crate::http::{Body, FrontError, HttpVersion, RequestHead};
+
+/// Pause before a client that has sent something early is looked at again.
+const GONE_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a source is answered, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +80,11 @@ pub(super) async fn serve(
     let turn = shared.desk.take(mount).await;
     let end = tokio::select! {
         end = async {
-            let accepted = master::accept(shared, &request.head, &record).await;
+            let accepted = tokio::select! {
+                accepted = master::accept(shared, &request.head, &record) => accepted,
+                // A client that is gone must not take the mount from one that has come again meanwhile.
+                () = gone(client) => return Ok(End::Client),
+            };
             let accepted = accepted
                 .inspect_err(|error| warn!(%mount, %error, "source refused: no master takes it"))?;
             stream(shared, client, request, accepted, form, body).await
@@ -122,6 +131,13 @@ async fn stream(
                 Order::Alone => End::Alone,
             },
     })
+}
+
+/// Returns when the client has closed; not while it has sent something that nobody has read.
+async fn gone(client: &TcpStream) {
+    while matches!(client.peek(&mut [0]).await, Ok(1..)) {
+        tokio::time::sleep(GONE_PAUSE).await;
+    }
 }
 
 async fn answer_end(client: &mut TcpStream, version: HttpVersion) -> Result<(), FrontError> {
