@@ -243,13 +243,12 @@ async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess)
 
 fn icecast_settings(config: &Config) -> IcecastSettings {
     let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
-    IcecastSettings::debian(
-        state_dir,
-        (config.name.clone(), config.admin_listen),
-        config.icecast_port,
-        domain,
-        config.clients_max.saturating_mul(2),
-    )
+    let own = (config.name.clone(), config.admin_listen);
+    let clients_max = config.clients_max.saturating_mul(2);
+    IcecastSettings {
+        relays: !config.icecast_proxy,
+        ..IcecastSettings::debian(state_dir, own, config.icecast_port, domain, clients_max)
+    }
 }
 
 /// How this node's own Icecast is asked for its listeners.

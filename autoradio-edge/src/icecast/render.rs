@@ -35,8 +35,11 @@ pub struct IcecastSettings {
     pub listen_address: Option<IpAddr>,
     /// Port to listen on.
     pub port: u16,
-    /// This node: what it is not master of, it relays.
+    /// This node.
     pub node: NodeName,
+    /// Whether what this node is not master of is relayed: only where listeners come straight to Icecast. A relay whose
+    /// master's host has died holds its mount for tens of seconds, against any source, should this node be the next master.
+    pub relays: bool,
     /// The daemon's admin port, where Icecast asks whether a source may come in.
     pub admin: SocketAddr,
     /// Name that Icecast calls itself in its pages and playlists.
@@ -64,6 +67,7 @@ impl IcecastSettings {
             listen_address: None,
             port,
             node,
+            relays: true,
             admin: reachable(admin),
             hostname,
             clients_max,
@@ -100,8 +104,10 @@ pub fn render(
         listen_socket(xml, settings);
         http_headers(xml);
         all_mounts(xml, settings);
-        for (path, master) in relayed(&settings.node, placement) {
-            relay(xml, secrets, path, master);
+        if settings.relays {
+            for (path, master) in relayed(&settings.node, placement) {
+                relay(xml, secrets, path, master);
+            }
         }
         xml.text("fileserve", 0);
         paths_and_logging(xml, settings);
@@ -364,6 +370,13 @@ mod tests {
             assert!(xml.contains(line), "{line} is missing in\n{xml}");
         }
         assert!(!xml.contains("argon2"));
+    }
+
+    #[test]
+    fn where_fronts_serve_the_listeners_nothing_is_relayed() {
+        let settings = IcecastSettings { relays: false, ..settings() };
+        let xml = render(&settings, &secrets(), &placement([placed("/peers.mp3", "a", true)]));
+        assert!(!xml.contains("<relay>"), "{xml}");
     }
 
     #[test]
