@@ -29,16 +29,6 @@ async fn front() -> (TcpListener, u16) {
     (listener, port)
 }
 
-async fn standing(joined: &Joined, what: &str, within: Duration, want: Standing) {
-    let mut reader = joined.handle.standing.clone();
-    let reached = async {
-        while reader.now() != want {
-            reader.changed().await;
-        }
-    };
-    in_time(what, within, reached).await;
-}
-
 #[tokio::test]
 async fn a_second_node_of_one_name_is_refused_and_told_who_holds_it() {
     let etcd = Etcd::start().await;
@@ -82,7 +72,7 @@ async fn a_restarted_node_keeps_its_mounts_and_their_epochs_when_the_old_lease_e
     let after = Joined::with(etcd.settings(node_with_id("a", "same"))).await;
     let leases = async || etcd.ctl(&["lease", "list"]).lines().count();
     until("the old lease ends", PATIENCE, async || (leases().await == 2).then_some(())).await;
-    standing(&after, "it is sure", PATIENCE, Standing::Sure).await;
+    after.stands("it is sure", PATIENCE, Standing::Sure).await;
     assert_eq!(after.handle.snapshots.borrow().masters[&live].epoch, epoch);
     after.leave().await;
     etcd.child.stop().await;
@@ -125,7 +115,7 @@ async fn an_etcd_that_is_slow_while_mounts_are_adopted_costs_no_lease() {
 async fn a_node_without_etcd_is_unsure_within_its_lease_and_sure_when_etcd_is_back() {
     let etcd = Etcd::start().await;
     let joined = etcd.join("a").await;
-    standing(&joined, "it is sure", PATIENCE, Standing::Sure).await;
+    joined.stands("it is sure", PATIENCE, Standing::Sure).await;
     let pid = etcd.child.pid().unwrap();
     signal(pid, Signal::SIGSTOP);
     let mut reader = joined.handle.standing.clone();
@@ -133,11 +123,11 @@ async fn a_node_without_etcd_is_unsure_within_its_lease_and_sure_when_etcd_is_ba
         in_time("it doubts its lease before that can end", LEASE_TTL, reader.changed()).await;
     }
     let alone = Standing::HoldingOver { alone: true };
-    standing(&joined, "it holds over: nobody could claim", PATIENCE, alone).await;
+    joined.stands("it holds over: nobody could claim", PATIENCE, alone).await;
     assert!(!joined.handle.own_state.now().quorum);
     // Straight from the stop: the supervisor starts another one with the same data.
     signal(pid, Signal::SIGKILL);
-    standing(&joined, "it is sure again", PATIENCE, Standing::Sure).await;
+    joined.stands("it is sure again", PATIENCE, Standing::Sure).await;
     assert!(joined.handle.own_state.now().quorum);
     joined.leave().await;
     etcd.child.stop().await;

@@ -67,7 +67,7 @@ async fn joined_with_room(
     }
     let joined = Joined::with(settings).await;
     let own = Arc::new(record.clone());
-    let alone = Snapshot::default().or_alone(&own).into_owned();
+    let alone = Snapshot::default().or_alone(&own);
     let placement = Placer::default().place(&alone, 0, &Ledger::default());
     let placements = watch::channel(Arc::new(placement)).1;
     let gate = SourceGate::new(
@@ -96,21 +96,11 @@ async fn joined_with_room(
     (joined, record)
 }
 
-async fn reach(joined: &Joined, what: &str, within: Duration, want: Standing) {
-    let mut reader = joined.handle.standing.clone();
-    let reached = async {
-        while reader.now() != want {
-            reader.changed().await;
-        }
-    };
-    in_time(what, within, reached).await;
-}
-
 #[tokio::test]
 async fn a_front_tells_its_state_to_peers_and_to_nobody_else() {
     let etcd = Etcd::start().await;
     let (b, record) = joined_with_front(&etcd, "b", None).await;
-    reach(&b, "it is sure", PATIENCE, Standing::Sure).await;
+    b.stands("it is sure", PATIENCE, Standing::Sure).await;
     let record = [Arc::new(record)];
     let heard = ask_all(&record, &b.handle.secrets.relay_password).await.heard;
     assert_eq!(heard.len(), 1);
@@ -147,15 +137,15 @@ async fn a_node_cut_off_from_etcd_steps_down_while_a_peer_has_it_and_comes_back(
     let (b, _) = joined_with_front(&etcd, "b", None).await;
     for joined in [&a, &b] {
         joined.until("both are there", PATIENCE, |it| it.nodes.len() == 2).await;
-        reach(joined, "it is sure", PATIENCE, Standing::Sure).await;
+        joined.stands("it is sure", PATIENCE, Standing::Sure).await;
     }
     way.open.send_replace(false);
-    reach(&a, "it steps down", Duration::from_secs(20), Standing::SteppedDown).await;
+    a.stands("it steps down", Duration::from_secs(20), Standing::SteppedDown).await;
     assert_eq!(b.handle.standing.now(), Standing::Sure, "the other one lost nothing");
     b.until("its lease ends", PATIENCE, |it| it.nodes.len() == 1).await;
     assert_eq!(a.handle.standing.now(), Standing::SteppedDown);
     way.open.send_replace(true);
-    reach(&a, "it comes back", PATIENCE, Standing::Sure).await;
+    a.stands("it comes back", PATIENCE, Standing::Sure).await;
     b.until("it has a lease again", PATIENCE, |it| it.nodes.len() == 2).await;
     a.leave().await;
     b.leave().await;
@@ -169,7 +159,7 @@ async fn nodes_that_have_lost_etcd_together_hold_over_and_never_step_down() {
     let (b, _) = joined_with_front(&etcd, "b", None).await;
     for joined in [&a, &b] {
         joined.until("both are there", PATIENCE, |it| it.nodes.len() == 2).await;
-        reach(joined, "it is sure", PATIENCE, Standing::Sure).await;
+        joined.stands("it is sure", PATIENCE, Standing::Sure).await;
     }
     let pid = etcd.child.pid().unwrap();
     signal(pid, Signal::SIGSTOP);
@@ -184,7 +174,7 @@ async fn nodes_that_have_lost_etcd_together_hold_over_and_never_step_down() {
     assert!(!seen.contains(&Standing::SteppedDown), "{seen:?}");
     signal(pid, Signal::SIGKILL);
     for joined in [&a, &b] {
-        reach(joined, "it is sure again", PATIENCE, Standing::Sure).await;
+        joined.stands("it is sure again", PATIENCE, Standing::Sure).await;
     }
     a.leave().await;
     b.leave().await;

@@ -1,6 +1,5 @@
 //! The cluster as it was at one revision of etcd: immutable, shared, and in force until a newer one comes.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -99,12 +98,12 @@ impl Snapshot {
     ///
     /// A node that is asked is alive, whatever became of its lease: an empty answer would help nobody. Where others are
     /// known, a node that etcd has forgotten names them and not itself: they are whom everybody else names.
-    pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Cow<'_, Self> {
-        if !self.nodes.is_empty() {
-            return Cow::Borrowed(self);
-        }
+    #[must_use]
+    pub fn or_alone(&self, own: &Arc<NodeRecord>) -> Self {
         let mut snapshot = self.clone();
-        snapshot.nodes.insert(own.name.clone(), own.clone());
-        Cow::Owned(snapshot)
+        if snapshot.nodes.is_empty() {
+            snapshot.nodes.insert(own.name.clone(), own.clone());
+        }
+        snapshot
     }
 }

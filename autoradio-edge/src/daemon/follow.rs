@@ -166,7 +166,7 @@ pub(super) fn place(
 ) -> Placement {
     let now_ms = clock::boot_ms();
     // Cheap: what does not change is shared.
-    let mut snapshot = snapshot.or_alone(own).into_owned();
+    let mut snapshot = snapshot.or_alone(own);
     snapshot.loads.insert(own.name.clone(), load.clone());
     let ledger = {
         let mut ledger = ledger.lock().unwrap_or_else(PoisonError::into_inner);

@@ -173,7 +173,7 @@ pub(crate) mod tests {
         assert_eq!(alone.nodes.keys().collect::<Vec<_>>(), [&own.name]);
         let other = record("node2", "198.18.0.2");
         let known = one_node_snapshot();
-        assert_eq!(*known.or_alone(&other), known, "others are known: they stand");
+        assert_eq!(known.or_alone(&other), known, "others are known: they stand");
     }
 
     #[test]

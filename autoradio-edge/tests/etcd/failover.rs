@@ -7,7 +7,7 @@ use autoradio_edge::cluster::Snapshot;
 use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
-use crate::rig::{Joined, Node, store, voters};
+use crate::rig::{Joined, store, three, voters};
 use crate::support::{PATIENCE, mount, path, signal, until};
 
 /// Within this, everything goes on after one member is gone that was not the leader.
@@ -15,10 +15,7 @@ const GOES_ON: Duration = Duration::from_secs(2);
 
 #[tokio::test]
 async fn a_node_whose_own_etcd_is_silent_goes_on_through_another() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let ([_first, _second, _third], [a, b, c]) = three().await;
     let founder = store(&a).await;
     voters(&founder, 3).await;
     let through_b = Joined::through(b.access(), "b").await;
@@ -59,10 +56,7 @@ async fn a_node_whose_own_etcd_is_silent_goes_on_through_another() {
 
 #[tokio::test]
 async fn the_leader_dies_and_a_node_elsewhere_hardly_notices() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let (_nodes, [a, b, c]) = three().await;
     let members = voters(&store(&a).await, 3).await;
     let leader = members.iter().find(|it| it.leader).unwrap().member.name.clone();
     let of = |name: &str| [&a, &b, &c][["a", "b", "c"].iter().position(|it| *it == name).unwrap()];

@@ -7,7 +7,7 @@ use std::time::Duration;
 use autoradio_edge::cluster::{ClusterError, ManagedEtcd, MemberStatus, known_endpoints};
 use nix::sys::signal::Signal;
 
-use crate::rig::{Joined, Node, names, only, store, voters};
+use crate::rig::{Joined, Node, names, only, store, three, voters};
 use crate::support::{PATIENCE, in_time, mount, path, radioctl, signal, until};
 
 #[tokio::test]
@@ -62,10 +62,7 @@ async fn five_members_vote_and_the_sixth_node_is_a_client() {
 
 #[tokio::test]
 async fn a_node_whose_disk_is_wiped_joins_again_and_nothing_is_lost() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let ([_first, second, _third], [a, b, c]) = three().await;
     let founder = store(&a).await;
     voters(&founder, 3).await;
     founder.create_mount(&mount("/kept")).await.unwrap();
@@ -83,10 +80,7 @@ async fn a_node_whose_disk_is_wiped_joins_again_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_removed_member_joins_again_with_its_old_data_kept_aside() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let ([first, second, _third], [a, b, c]) = three().await;
     let founder = store(&a).await;
     voters(&founder, 3).await;
 
@@ -142,10 +136,7 @@ async fn a_name_that_another_node_holds_is_refused_and_its_address_told() {
 
 #[tokio::test]
 async fn a_living_namesake_whose_etcd_is_out_of_reach_keeps_its_name_and_its_vote() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let ([first, _second, _third], [a, b, c]) = three().await;
     let founder = store(&a).await;
     let ids = |members: &[MemberStatus]| -> BTreeSet<u64> {
         members.iter().map(|it| it.member.id).collect()
@@ -175,10 +166,7 @@ async fn a_living_namesake_whose_etcd_is_out_of_reach_keeps_its_name_and_its_vot
 
 #[tokio::test]
 async fn an_address_that_another_member_has_is_refused_and_that_member_stays() {
-    let first = Node::new("a", &[]);
-    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
-    let a = first.start().await;
-    let (b, c) = tokio::join!(second.start(), third.start());
+    let ([first, second, _third], [a, b, c]) = three().await;
     let founder = store(&a).await;
     voters(&founder, 3).await;
     b.stop().await;

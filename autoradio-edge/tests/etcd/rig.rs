@@ -107,6 +107,15 @@ pub(crate) async fn only(node: &Node) -> Store {
     Store::connect(&access, PATIENCE).await.unwrap()
 }
 
+/// Nodes `a`, `b` and `c`, and their etcds: the first founds, the others join at one time.
+pub(crate) async fn three() -> ([Node; 3], [StartedEtcd; 3]) {
+    let first = Node::new("a", &[]);
+    let (second, third) = (Node::new("b", &[&first]), Node::new("c", &[&first]));
+    let a = first.start().await;
+    let (b, c) = tokio::join!(second.start(), third.start());
+    ([first, second, third], [a, b, c])
+}
+
 /// Waits until so many members vote, all of them healthy.
 pub(crate) async fn voters(store: &Store, count: usize) -> Vec<MemberStatus> {
     until(&format!("{count} members vote"), PATIENCE, async || {

@@ -84,7 +84,7 @@ fn a_slave_with_listeners_on_its_relay_takes_a_source_soon_after_it_became_maste
 }
 
 #[test]
-fn a_source_at_another_front_or_straight_at_icecast_is_taken_over_at_once() {
+fn a_source_at_another_front_or_straight_at_icecast_is_taken_over() {
     let rig = Rig::of_nodes(2);
     let mut at_one = rig.nodes[0].source("/live.mp3");
     let mut at_two = rig.nodes[1].source("/live.mp3");

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use autoradio_edge::cluster::{
     ClusterHandle, ClusterSettings, EtcdAccess, LoadRecord, ManagedEtcd, MountPath, MountRecord,
-    NodeRecord, Snapshot, StartedEtcd, Store, join,
+    NodeRecord, Snapshot, Standing, StartedEtcd, Store, join,
 };
 use autoradio_edge::placement::rendezvous;
 pub(crate) use ports::free_ports;
@@ -155,6 +155,17 @@ impl Joined {
     ) -> Arc<Snapshot> {
         let mut snapshots = self.handle.snapshots.clone();
         in_time(what, within, snapshots.wait_for(met)).await.unwrap().clone()
+    }
+
+    /// Waits until the node stands as wanted.
+    pub(crate) async fn stands(&self, what: &str, within: Duration, want: Standing) {
+        let mut reader = self.handle.standing.clone();
+        let reached = async {
+            while reader.now() != want {
+                reader.changed().await;
+            }
+        };
+        in_time(what, within, reached).await;
     }
 
     /// Leaves as a node that is stopped does.
