@@ -25,8 +25,16 @@ macro_rules! verdicts {
 }
 
 verdicts! {
-    /// The reply was written over the query and sent back.
+    /// The reply was written over the query and sent back, with records.
     Answered = "answered",
+    /// Answered: the name exists, the type does not.
+    AnsweredNoData = "answered_no_data",
+    /// Answered: the name does not exist.
+    AnsweredNxDomain = "answered_nx_domain",
+    /// Answered without records and TC=1: they are over the client's size.
+    AnsweredTruncated = "answered_truncated",
+    /// Answered without records and TC=1: the client's network is over its rate, and this is the one of many that tells it.
+    AnsweredSlip = "answered_slip",
     /// Passed: neither IPv4 nor IPv6, or VLAN-tagged.
     PassNotIp = "pass_not_ip",
     /// Passed: IPv4 with options, a fragment, an IPv6 extension header, or lengths that disagree.
@@ -51,13 +59,40 @@ verdicts! {
     PassLeaseOver = "pass_lease_over",
     /// Passed: the packet could not be made large enough, or the answer is over the client's size.
     PassNoRoom = "pass_no_room",
+    /// Dropped: the client's network is over its rate.
+    DropRateLimited = "drop_rate_limited",
     /// Dropped: the packet was resized, but the reply could not be written.
     DropWriteFailed = "drop_write_failed",
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The reply goes back through the interface.
+    Answered,
+    /// The packet goes up to the network stack, with every byte as it came.
+    Passed,
+    /// The packet is gone.
+    Dropped,
 }
 
 impl Verdict {
     /// Number of verdicts.
     pub const COUNT: usize = Self::ALL.len();
+
+    /// What becomes of the packet.
+    #[inline(always)]
+    pub const fn fate(self) -> Fate {
+        match self {
+            Self::Answered
+            | Self::AnsweredNoData
+            | Self::AnsweredNxDomain
+            | Self::AnsweredTruncated
+            | Self::AnsweredSlip => Fate::Answered,
+            Self::DropRateLimited | Self::DropWriteFailed => Fate::Dropped,
+            _ => Fate::Passed,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -70,6 +105,13 @@ mod tests {
             assert_eq!(*verdict as usize, index, "{verdict:?}");
             let same = Verdict::ALL.iter().filter(|other| other.label() == verdict.label());
             assert_eq!(same.count(), 1, "{verdict:?}");
+            let fate = match verdict.label().split_once('_').map_or(verdict.label(), |it| it.0) {
+                "answered" => Fate::Answered,
+                "pass" => Fate::Passed,
+                "drop" => Fate::Dropped,
+                other => panic!("{other}"),
+            };
+            assert_eq!(verdict.fate(), fate, "{verdict:?}");
         }
     }
 }

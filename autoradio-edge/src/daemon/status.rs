@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use autoradio_common::verdict::Verdict;
+use autoradio_common::verdict::Fate;
 use tokio::sync::watch;
 
 use super::{Kernel, SharedKernel};
@@ -79,8 +79,8 @@ impl StatusSource {
         // Counters that cannot be read show as none: the error is in the log of whoever writes the maps.
         let verdicts = self.kernel.as_ref().and_then(|kernel| lock(kernel).verdicts().ok());
         let verdicts = verdicts.unwrap_or_default();
-        let answered = verdicts.iter().find(|(verdict, _)| *verdict == Verdict::Answered);
-        let kernel_answers = answered.map_or(0, |(_, count)| *count);
+        let answered = verdicts.iter().filter(|(verdict, _)| verdict.fate() == Fate::Answered);
+        let kernel_answers = answered.map(|(_, count)| *count).sum();
         let userspace_answers = self.responder.replies();
         DnsStatus {
             answers: kernel_answers + userspace_answers,

@@ -54,8 +54,7 @@ fn variant(answer: &Answer) -> Variant {
 ///
 /// A record that does not fit the maps (a name over 63 bytes, an answer over 512) is left to userspace.
 pub fn desired_records(zone: &Zone) -> Vec<DesiredRecord> {
-    let key = (zone.apex.clone(), rtype::A);
-    let set = zone.sets.get(&key);
+    let set = zone.names.get(&zone.apex).and_then(|sets| sets.a.as_ref());
     set.and_then(|set| DesiredRecord::new(&zone.apex, rtype::A, set)).into_iter().collect()
 }
 

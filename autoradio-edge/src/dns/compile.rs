@@ -1,6 +1,6 @@
 //! The zone compiler: turns a [`Placement`] into the [`Zone`] that the kernel and userspace answer from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,9 +8,9 @@ use autoradio_common::limits::VARIANTS_PER_NAME_MAX;
 
 use super::DnsError;
 use super::name::WireName;
-use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa, rtype};
+use super::record::{Owner, Soa, push_address, push_any_hinfo, push_ns, push_soa};
 use super::slots::share_out;
-use super::zone::{Answer, RecordSet, Zone, rcode};
+use super::zone::{Answer, NameSets, RecordSet, Zone, rcode};
 use crate::cluster::{MountPath, NodeName};
 use crate::placement::{PlacedMount, PlacedNode, Placement, WEIGHT_FULL};
 
@@ -43,17 +43,14 @@ impl ZoneSettings {
     }
 }
 
-/// A family of addresses, and the record type that carries it.
+/// A family of addresses.
 #[derive(Clone, Copy)]
 struct Family {
-    rtype: u16,
     holds: fn(&IpAddr) -> bool,
 }
 
-const FAMILIES: [Family; 2] = [
-    Family { rtype: rtype::A, holds: IpAddr::is_ipv4 },
-    Family { rtype: rtype::AAAA, holds: IpAddr::is_ipv6 },
-];
+const V4: Family = Family { holds: IpAddr::is_ipv4 };
+const V6: Family = Family { holds: IpAddr::is_ipv6 };
 
 /// A node that may stand in an answer: its first address of a family, and its weight.
 struct Candidate {
@@ -69,7 +66,7 @@ pub fn compile(placement: &Placement, settings: &ZoneSettings) -> Zone {
         builder.add_node(name, node);
     }
     let source = settings.apex.child(SOURCE_LABEL);
-    builder.names.insert(source.clone());
+    builder.name(&source);
     for (path, mount) in &placement.mounts {
         let master = mount.master.as_ref().and_then(|master| placement.nodes.get(&master.node));
         builder.add_source(&source.child(&path.label()), master);
@@ -105,10 +102,9 @@ struct Builder<'a> {
     settings: &'a ZoneSettings,
     soa: Soa,
     nameservers: Vec<WireName>,
-    sets: HashMap<(WireName, u16), Arc<RecordSet>>,
+    names: HashMap<WireName, NameSets>,
     /// What all names share that mean any node: made once, since each variant of it is bytes of its own.
-    crowd: Vec<(u16, Arc<RecordSet>)>,
-    names: HashSet<WireName>,
+    crowd: NameSets,
 }
 
 impl<'a> Builder<'a> {
@@ -126,73 +122,41 @@ impl<'a> Builder<'a> {
             serial: (placement.revision & 0xffff_ffff) as u32,
             negative_ttl: TTL_DYNAMIC,
         };
-        let (sets, names) = (HashMap::new(), HashSet::new());
         let crowd = crowd(placement, settings.answers_max);
-        Self { settings, soa, nameservers, sets, crowd, names }
+        Self { settings, soa, nameservers, names: HashMap::new(), crowd }
     }
 
-    fn insert(&mut self, name: &WireName, rtype: u16, set: impl Into<Arc<RecordSet>>) {
-        self.names.insert(name.clone());
-        self.sets.insert((name.clone(), rtype), set.into());
+    /// What is answered about a name, which exists from now on.
+    fn name(&mut self, name: &WireName) -> &mut NameSets {
+        self.names.entry(name.clone()).or_default()
     }
 
     fn add_apex(&mut self) {
-        let apex = self.settings.apex.clone();
-        let mut answer = Answer { answers: 1, ..Answer::default() };
-        push_soa(&mut answer.bytes, Owner::Question, TTL_STATIC, &self.soa);
-        self.insert(&apex, rtype::SOA, RecordSet::fixed(answer));
-        if !self.nameservers.is_empty() {
-            let mut answer = Answer { answers: self.nameservers.len() as u16, ..Answer::default() };
-            for server in &self.nameservers {
-                push_ns(&mut answer.bytes, Owner::Question, TTL_STATIC, server);
-            }
-            self.insert(&apex, rtype::NS, RecordSet::fixed(answer));
+        let mut soa = Answer { answers: 1, ..Answer::default() };
+        push_soa(&mut soa.bytes, Owner::Question, TTL_STATIC, &self.soa);
+        let mut ns = Answer { answers: self.nameservers.len() as u16, ..Answer::default() };
+        for server in &self.nameservers {
+            push_ns(&mut ns.bytes, Owner::Question, TTL_STATIC, server);
         }
-        self.names.insert(apex.clone());
-        self.add_crowd(&apex);
-    }
-
-    fn add_crowd(&mut self, name: &WireName) {
-        for (rtype, set) in self.crowd.clone() {
-            self.insert(name, rtype, set);
-        }
+        let (apex, crowd) = (&self.settings.apex, self.crowd.clone());
+        *self.name(apex) = NameSets { ns: fixed(ns), soa: fixed(soa), ..crowd };
     }
 
     fn add_node(&mut self, name: &NodeName, node: &PlacedNode) {
-        let wire_name = self.settings.apex.child(name.as_str());
-        self.names.insert(wire_name.clone());
-        self.add_addresses(&wire_name, TTL_STATIC, &node.record.addresses);
+        let name = self.settings.apex.child(name.as_str());
+        *self.name(&name) = addresses(&node.record.addresses, TTL_STATIC);
     }
 
     /// A mount's source name: its master, or any node while nobody holds the mount, since every front takes sources.
     fn add_source(&mut self, name: &WireName, master: Option<&PlacedNode>) {
-        self.names.insert(name.clone());
-        match master {
-            Some(node) => self.add_addresses(name, TTL_DYNAMIC, &node.record.addresses),
-            None => self.add_crowd(name),
-        }
+        let of_master = |node: &PlacedNode| addresses(&node.record.addresses, TTL_DYNAMIC);
+        let sets = master.map_or_else(|| self.crowd.clone(), of_master);
+        *self.name(name) = sets;
     }
 
-    fn add_addresses(&mut self, name: &WireName, ttl: u32, addresses: &[IpAddr]) {
-        for family in FAMILIES {
-            let mut answer = Answer::default();
-            for address in addresses.iter().filter(|address| (family.holds)(address)) {
-                push_address(&mut answer.bytes, Owner::Question, ttl, *address);
-                answer.answers += 1;
-            }
-            if answer.answers > 0 {
-                self.insert(name, family.rtype, RecordSet::fixed(answer));
-            }
-        }
-    }
-
-    fn finish(mut self) -> Zone {
+    fn finish(self) -> Zone {
         let mut any = Answer { answers: 1, ..Answer::default() };
         push_any_hinfo(&mut any.bytes, TTL_STATIC);
-        let any = Arc::new(RecordSet::fixed(any));
-        for name in &self.names {
-            self.sets.insert((name.clone(), super::query::TYPE_ANY), any.clone());
-        }
         let negative = |rcode| {
             let mut answer = Answer { rcode, authorities: 1, ..Answer::default() };
             let owner = Owner::Name(&self.settings.apex);
@@ -202,22 +166,39 @@ impl<'a> Builder<'a> {
         Zone {
             apex: self.settings.apex.clone(),
             serial: self.soa.serial,
+            any: RecordSet::fixed(any),
             no_data: negative(rcode::NO_ERROR),
             nx_domain: negative(rcode::NX_DOMAIN),
-            sets: self.sets,
             names: self.names,
         }
     }
 }
 
-/// The addresses that listeners get, by record type: nodes drawn by weight.
-fn crowd(placement: &Placement, answers_max: usize) -> Vec<(u16, Arc<RecordSet>)> {
+/// A set with one answer, unless that has no records.
+fn fixed(answer: Answer) -> Option<Arc<RecordSet>> {
+    (answer.answers > 0).then(|| Arc::new(RecordSet::fixed(answer)))
+}
+
+/// All addresses of a node.
+fn addresses(addresses: &[IpAddr], ttl: u32) -> NameSets {
+    let set = |family: Family| {
+        let mut answer = Answer::default();
+        for address in addresses.iter().filter(|address| (family.holds)(address)) {
+            push_address(&mut answer.bytes, Owner::Question, ttl, *address);
+            answer.answers += 1;
+        }
+        fixed(answer)
+    };
+    NameSets { a: set(V4), aaaa: set(V6), ..NameSets::default() }
+}
+
+/// The addresses that listeners get: nodes drawn by weight.
+fn crowd(placement: &Placement, answers_max: usize) -> NameSets {
     let set = |family: Family| {
         let candidates = candidates(placement, family);
-        let set = (!candidates.is_empty()).then(|| weighted_set(&candidates, answers_max))?;
-        Some((family.rtype, Arc::new(set)))
+        (!candidates.is_empty()).then(|| Arc::new(weighted_set(&candidates, answers_max)))
     };
-    FAMILIES.into_iter().filter_map(set).collect()
+    NameSets { a: set(V4), aaaa: set(V6), ..NameSets::default() }
 }
 
 /// The nodes that may stand in such an answer: none without weight, and of too many the heaviest.

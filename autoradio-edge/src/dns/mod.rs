@@ -23,7 +23,7 @@ pub use name::WireName;
 pub use record::rtype;
 pub use respond::{Reply, Transport, respond, udp_reply_bytes_max};
 pub use socket::{TcpServer, UdpServer};
-pub use zone::{Answer, Lookup, RecordSet, Zone, rcode};
+pub use zone::{Answer, Lookup, NameSets, RecordSet, Zone, rcode};
 
 /// What an operator can mend about DNS.
 #[derive(Debug, thiserror::Error)]

@@ -1,5 +1,6 @@
 //! Names as they stand on the wire: length-prefixed labels in lower case, closed by the root label.
 
+use std::borrow::Borrow;
 use std::fmt;
 
 use hickory_proto::rr::Name;
@@ -44,15 +45,20 @@ impl WireName {
         &self.0
     }
 
-    /// Whether this name is `ancestor` or lies below it.
-    pub fn is_within(&self, ancestor: &Self) -> bool {
-        let mut rest: &[u8] = &self.0;
-        loop {
-            if rest.len() <= ancestor.0.len() {
-                return rest == &*ancestor.0;
-            }
-            rest = &rest[1 + usize::from(rest[0])..];
+    /// Whether `name`, a wire name in lower case, is this name or lies below it.
+    pub fn is_suffix_of(&self, name: &[u8]) -> bool {
+        let mut rest = name;
+        while rest.len() > self.0.len() {
+            rest = rest.get(1 + usize::from(rest[0])..).unwrap_or_default();
         }
+        rest == &*self.0
+    }
+}
+
+/// Maps by name are asked with the bytes of a question.
+impl Borrow<[u8]> for WireName {
+    fn borrow(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -97,7 +103,8 @@ mod tests {
             ("example.com", false),
             ("com", false),
         ] {
-            assert_eq!(WireName::parse(name).expect("valid").is_within(&zone), want, "{name}");
+            let name = WireName::parse(name).expect("valid");
+            assert_eq!(zone.is_suffix_of(name.as_bytes()), want, "{name}");
         }
     }
 

@@ -4,8 +4,6 @@ use autoradio_common::wire::{HEADER_BYTES, TYPE_OPT};
 
 use super::name::WireName;
 
-/// Query type ANY (RFC 1035 §3.2.3).
-pub const TYPE_ANY: u16 = 255;
 /// Longest wire name (RFC 1035 §2.3.4).
 const NAME_BYTES_MAX: usize = 255;
 /// EDNS option NSID (RFC 5001 §2.1).

@@ -8,7 +8,7 @@ use super::name::WireName;
 const POINTER_TO_QUESTION: [u8; 2] = [0xc0, 0x0c];
 const CLASS_IN: u16 = 1;
 
-/// Record types the zone has (RFC 1035 §3.2.2, RFC 3596 §2.1).
+/// Types of records and questions that the zone knows (RFC 1035 §3.2.2, RFC 3596 §2.1).
 pub mod rtype {
     /// IPv4 address.
     pub const A: u16 = 1;
@@ -20,6 +20,8 @@ pub mod rtype {
     pub const HINFO: u16 = 13;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
+    /// A question for every type (RFC 1035 §3.2.3).
+    pub const ANY: u16 = 255;
 }
 
 /// Whose record it is.

@@ -84,7 +84,7 @@ impl Answering<'_> {
         if self.query.qclass != CLASS_IN || TRANSFERS.contains(&self.query.qtype) {
             return self.without_records(rcode::REFUSED);
         }
-        match zone.lookup(&self.query.name, self.query.qtype) {
+        match zone.lookup(self.query.name.as_bytes(), self.query.qtype) {
             Lookup::Found(set) => self.authoritative(set.pick(draw)),
             Lookup::NoData(answer) | Lookup::NxDomain(answer) => self.authoritative(answer),
             Lookup::Outside => self.without_records(rcode::REFUSED),

@@ -3,12 +3,13 @@
 //! Pure. Made by [`compile`](super::compile::compile), read by the userspace responder and, record by record, by the
 //! kernel's maps: both send the same bytes because there are no others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use autoradio_common::limits::{SLOTS, VARIANT_BYTES_MAX};
 
 use super::name::WireName;
+use super::record::rtype;
 
 /// Response codes in use (RFC 1035 §4.1.1, RFC 6891 §9).
 pub mod rcode {
@@ -80,6 +81,32 @@ pub enum Lookup<'a> {
     Outside,
 }
 
+/// What is answered about one name, by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NameSets {
+    /// A.
+    pub a: Option<Arc<RecordSet>>,
+    /// AAAA.
+    pub aaaa: Option<Arc<RecordSet>>,
+    /// NS.
+    pub ns: Option<Arc<RecordSet>>,
+    /// SOA.
+    pub soa: Option<Arc<RecordSet>>,
+}
+
+impl NameSets {
+    /// The set of a type, if the name has it.
+    pub fn get(&self, qtype: u16) -> Option<&Arc<RecordSet>> {
+        match qtype {
+            rtype::A => self.a.as_ref(),
+            rtype::AAAA => self.aaaa.as_ref(),
+            rtype::NS => self.ns.as_ref(),
+            rtype::SOA => self.soa.as_ref(),
+            _ => None,
+        }
+    }
+}
+
 /// The zone at one placement. Immutable; a new placement makes a new one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone {
@@ -87,10 +114,11 @@ pub struct Zone {
     pub apex: WireName,
     /// Version of the zone, as in its SOA.
     pub serial: u32,
-    /// The answers, by name and type. Names of mounts that nobody holds share the apex's.
-    pub sets: HashMap<(WireName, u16), Arc<RecordSet>>,
-    /// Every name that exists, those between others included (RFC 8020).
-    pub names: HashSet<WireName>,
+    /// Every name that exists, those between others included (RFC 8020). Names of mounts that nobody holds share the
+    /// apex's sets.
+    pub names: HashMap<WireName, NameSets>,
+    /// Answer to ANY for an existing name (RFC 8482 §4.2).
+    pub any: RecordSet,
     /// Answer for an existing name without the type.
     pub no_data: Answer,
     /// Answer for a name that does not exist.
@@ -98,17 +126,19 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// Looks a question of class IN up.
-    pub fn lookup(&self, name: &WireName, qtype: u16) -> Lookup<'_> {
-        if !name.is_within(&self.apex) {
-            return Lookup::Outside;
+    /// Looks a question of class IN up; `name` is a wire name in lower case.
+    pub fn lookup(&self, name: &[u8], qtype: u16) -> Lookup<'_> {
+        if let Some(sets) = self.names.get(name) {
+            return match sets.get(qtype) {
+                Some(set) => Lookup::Found(set),
+                None if qtype == rtype::ANY => Lookup::Found(&self.any),
+                None => Lookup::NoData(&self.no_data),
+            };
         }
-        if let Some(set) = self.sets.get(&(name.clone(), qtype)) {
-            return Lookup::Found(set);
+        if self.apex.is_suffix_of(name) {
+            Lookup::NxDomain(&self.nx_domain)
+        } else {
+            Lookup::Outside
         }
-        if self.names.contains(name) {
-            return Lookup::NoData(&self.no_data);
-        }
-        Lookup::NxDomain(&self.nx_domain)
     }
 }
