@@ -52,6 +52,7 @@ impl Lab {
                 xdp: "native".to_owned(),
                 binaries: target.join(profile),
                 tls: false,
+                own_wall_clocks: false,
                 args: Vec::new(),
                 owner_process: Some(std::process::id()),
             },
@@ -175,6 +176,7 @@ impl Lab {
             xdp: record.xdp.clone(),
             binaries: record.binaries.clone(),
             tls: record.tls,
+            own_wall_clock: record.own_wall_clocks,
             args: record.args.clone(),
             hosts: hosts(Role::Node, record.nodes).into_iter().map(host).collect(),
         };
@@ -258,6 +260,13 @@ impl Builder {
     #[must_use]
     pub fn tls(mut self, on: bool) -> Self {
         self.record.tls = on;
+        self
+    }
+
+    /// Every daemon has a wall clock of its own, which [`wall_clock::jump`](crate::wall_clock::jump) sets.
+    #[must_use]
+    pub fn own_wall_clocks(mut self, on: bool) -> Self {
+        self.record.own_wall_clocks = on;
         self
     }
 

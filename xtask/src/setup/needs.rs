@@ -69,7 +69,7 @@ use Group::{Always, Linker};
 pub(super) const COMPILER: &str = "rustc-web";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 24] = [
+pub(super) const NEEDS: [Need; 25] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
@@ -81,6 +81,7 @@ pub(super) const NEEDS: [Need; 24] = [
     always("iproute2", "ip", "the lab's namespaces"),
     always("ethtool", "ethtool", "the lab's checksum offload"),
     always("iputils-ping", "ping", "the lab's own tests"),
+    always("faketime", "faketime", "wall clocks that jump in the lab"),
     always("curl", "curl", "listeners and status"),
     always("procps", "ps", "looking at processes in the lab"),
     always("protobuf-compiler", "protoc", "etcd's protocol in the daemon"),
