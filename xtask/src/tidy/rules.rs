@@ -24,6 +24,8 @@ const MEDIA: [&str; 6] =
 
 /// Files not named after a medium in which time passes, and why it must.
 const TIMED: &[(&str, &str)] = &[
+    ("cluster/cookie_keeper.rs", "rolls the secrets of DNS cookies every day"),
+    ("cluster/secrets.rs", "notes when the secrets of DNS cookies were rolled"),
     ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),
     ("cluster/managed.rs", "waits for the etcd it has started"),
     ("cluster/join.rs", "tells peers how old this node's last word of etcd is"),
