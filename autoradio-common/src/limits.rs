@@ -34,16 +34,25 @@ pub const SLOTS: usize = 256;
 pub const VARIANTS_PER_NAME_MAX: usize = 256;
 /// Answer bytes of one variant: everything between the question and the OPT record.
 pub const VARIANT_BYTES_MAX: usize = 512;
-/// Records (name and type) of one zone generation in the kernel, each with a slot table. The rest goes to userspace.
-pub const KERNEL_RECORDS_MAX: u32 = 4_096;
-/// Variants of one zone generation in the kernel, over all its records.
-pub const KERNEL_VARIANTS_MAX: u32 = 4_096;
+/// Names of one zone generation in the kernel: all nodes, all mounts, and some to spare. Of more, userspace answers the rest.
+pub const KERNEL_NAMES_MAX: u32 = 16_384;
+/// Variants of one zone generation in the kernel: those of the listeners' answers in both families, and of each node in both
+/// families its own and those of the mounts it holds.
+pub const KERNEL_VARIANTS_MAX: u32 = 5_120;
+/// Slot tables of one zone generation in the kernel: one for each set of several variants that differs from the others.
+pub const KERNEL_SLOT_TABLES_MAX: u32 = 64;
+/// Client prefixes whose rate the kernel remembers; of more, those least recently heard are forgotten.
+pub const KERNEL_PREFIXES_MAX: u32 = 65_536;
+/// Bytes of the ring buffer of traced queries: about 2 000 of them. A full one loses what comes next.
+pub const KERNEL_TRACE_BYTES: u32 = 256 * 1024;
+/// Buckets of the kernel's latency histogram, each twice as wide as the one before.
+pub const KERNEL_LATENCY_BUCKETS: usize = 32;
 /// Addresses of one family that the kernel answers on.
 pub const LOCAL_ADDRESSES_MAX: usize = 8;
 /// Longest DNS query the kernel looks at, in bytes of DNS message.
 pub const KERNEL_QUERY_BYTES_MAX: usize = 512;
 /// EDNS options of one query that the kernel reads over before it leaves the query to userspace.
-pub const KERNEL_OPTIONS_MAX: usize = 4;
+pub const KERNEL_OPTIONS_MAX: usize = 8;
 
 /// Largest DNS message over UDP, in bytes (DNS Flag Day 2020).
 pub const DNS_UDP_BYTES_MAX: u16 = 1_232;

@@ -27,7 +27,8 @@ pub struct TraceFilter {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelSettings {
-    /// Monotonic clock, in nanoseconds, until which the program may answer. The daemon pushes it ahead.
+    /// Monotonic clock, in nanoseconds, until which the program may answer. The daemon pushes it ahead. The program reads the
+    /// coarse form of that clock, which lags by a tick (10 ms at most).
     pub lease_until_ns: u64,
     /// Generation of the zone in force, 1 and up; 0: none. Its lowest bit says which half of the maps it is in.
     pub generation: u32,

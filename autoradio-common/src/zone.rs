@@ -1,36 +1,10 @@
-//! The zone as the kernel holds it: keys, records, slot tables, variants, and the program's settings.
+//! The zone as the kernel holds it: names, records, slot tables, variants.
 //!
 //! All structs are `repr(C)` without padding, of plain integers, so that every bit pattern is valid and the kernel's hash
 //! of a key covers defined bytes only. Sizes are asserted here and checked again against the maps when they are opened.
 
-use crate::limits::{LOCAL_ADDRESSES_MAX, SLOTS, VARIANT_BYTES_MAX};
-
-/// Bytes of the name in a key: [`crate::limits::NAME_BYTES_MAX`] and at least one zero.
-pub const KEY_NAME_BYTES: usize = 64;
-
-/// What a question asks, under one generation of the zone.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct AnswerKey {
-    /// Generation of the zone this key belongs to, 1 and up.
-    pub generation: u32,
-    /// Query type in network byte order.
-    pub qtype_be: [u8; 2],
-    /// Always zero.
-    pub zero: [u8; 2],
-    /// Wire name, lower case, with its root label, zero-filled.
-    pub name_lower: [u8; KEY_NAME_BYTES],
-}
-
-/// Where the answers to one question stand.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AnswerRecord {
-    /// Index of the first variant in the variants map.
-    pub variants_first: u32,
-    /// Index of the slot table, which names variants relative to `variants_first`.
-    pub slot_table: u32,
-}
+use crate::limits::{NAME_BYTES_MAX, SLOTS, VARIANT_BYTES_MAX};
+use crate::wire::{OPT_RECORD, sum_words};
 
 /// Bytes of a name's key: the wire name of [`crate::limits::NAME_BYTES_MAX`], and one byte that names the zone's half.
 pub const NAME_KEY_BYTES: usize = 64;
@@ -45,9 +19,37 @@ pub struct NameKey {
     pub bytes: [u8; NAME_KEY_BYTES],
 }
 
+impl NameKey {
+    /// The key of a wire name in lower case under a generation; `None` where the name is longer than the kernel's names.
+    ///
+    /// Also `None` for a name with a zero byte in a label: the program takes the first zero for the name's end.
+    pub fn new(name_lower: &[u8], generation: u32) -> Option<Self> {
+        let zero = name_lower.iter().position(|byte| *byte == 0)?;
+        if zero + 1 != name_lower.len() || name_lower.len() > NAME_BYTES_MAX {
+            return None;
+        }
+        let mut bytes = [0; NAME_KEY_BYTES];
+        bytes[..name_lower.len()].copy_from_slice(name_lower);
+        bytes[NAME_KEY_BYTES - 1] = half_mark(generation);
+        Some(Self { bytes })
+    }
+}
+
+/// Which half of the maps a generation stands in: 0 or 1.
+#[inline(always)]
+pub const fn half(generation: u32) -> u32 {
+    generation & 1
+}
+
+/// The last byte of the keys of a generation.
+#[inline(always)]
+pub const fn half_mark(generation: u32) -> u8 {
+    1 + half(generation) as u8
+}
+
 /// The answers to one question, drawn by slot.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AnswerRef {
     /// Index of the first variant in the variants map; [`NONE`]: the kernel does not answer this.
     pub variants_first: u32,
@@ -61,6 +63,12 @@ pub const NONE: u32 = u32::MAX;
 impl AnswerRef {
     /// Nothing the kernel could answer.
     pub const NOTHING: Self = Self { variants_first: NONE, slot_table: NONE };
+
+    /// Whether the kernel leaves this to userspace.
+    #[inline(always)]
+    pub const fn is_nothing(&self) -> bool {
+        self.variants_first == NONE
+    }
 }
 
 /// What is answered about one name, by type: one look-up whatever is asked.
@@ -94,80 +102,123 @@ pub struct ZoneHead {
 
 /// 256 slots that name variants in proportion to their weights. A draw of one byte picks a slot.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotTable {
     /// Variant of each slot, relative to the record's first.
     pub variant: [u8; SLOTS],
 }
 
-/// One pre-serialised answer: the bytes between the question and the OPT record.
+/// Room of a variant: the records, the OPT record behind them, and what fills the last word.
+pub const VARIANT_ROOM: usize = VARIANT_BYTES_MAX + 16;
+
+/// One pre-serialised answer: the records between the question and the OPT record, and an OPT record behind them, so that
+/// both are copied at once.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
-    /// Bytes in use.
+    /// Bytes of the records; 0: there is nothing here.
     pub length: u16,
-    /// Ones' complement sum of the bytes as big-endian 16-bit words, folded, an odd last byte padded with zero.
-    pub sum: u16,
-    /// Records in the answer section.
-    pub answers: u16,
-    /// Records in the authority section.
-    pub authorities: u16,
-    /// Records in the additional section, OPT not counted.
-    pub additionals: u16,
     /// Response code, 0..=15.
     pub rcode: u16,
-    /// The records; names in them point at the question (0xC00C) or are written out.
-    pub bytes: [u8; VARIANT_BYTES_MAX],
+    /// Ones' complement sum of the records as big-endian 16-bit words, folded, an odd last byte padded with zero.
+    pub sum: u16,
+    /// The same of the records and the OPT record.
+    pub sum_with_opt: u16,
+    /// The last eight bytes of a reply's header as they stand on the wire: one question, and the records of the answer,
+    /// authority and additional sections, OPT not counted.
+    pub counts: [u8; 8],
+    /// The records, in which names point at the question (0xC00C) or are written out; then [`OPT_RECORD`]; then zeros.
+    pub bytes: [u8; VARIANT_ROOM],
 }
 
-/// Settings of the program, in one map element.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KernelConfig {
-    /// Boot-time clock, in nanoseconds, until which the program may answer. The daemon pushes it ahead.
-    pub lease_until_boot_ns: u64,
-    /// Generation of the zone in force; 0: none.
-    pub generation: u32,
-    /// Always zero.
-    pub zero: u32,
-    /// IPv4 addresses answered on; all-zero entries are unused.
-    pub local_v4: [[u8; 4]; LOCAL_ADDRESSES_MAX],
-    /// IPv6 addresses answered on; all-zero entries are unused.
-    pub local_v6: [[u8; 16]; LOCAL_ADDRESSES_MAX],
+impl Variant {
+    /// The variant of these records; `counts` of the answer, authority and additional sections.
+    ///
+    /// `None` where there is none, or more than a variant takes.
+    pub fn new(
+        rcode: u16,
+        [answers, authorities, additionals]: [u16; 3],
+        records: &[u8],
+    ) -> Option<Self> {
+        if records.is_empty() || records.len() > VARIANT_BYTES_MAX {
+            return None;
+        }
+        let end = records.len() + OPT_RECORD.len();
+        let mut bytes = [0; VARIANT_ROOM];
+        bytes[..records.len()].copy_from_slice(records);
+        bytes[records.len()..end].copy_from_slice(&OPT_RECORD);
+        let mut counts = [0; 8];
+        for (at, count) in counts.chunks_exact_mut(2).zip([1, answers, authorities, additionals]) {
+            at.copy_from_slice(&count.to_be_bytes());
+        }
+        let (sum, sum_with_opt) = (sum_words(records), sum_words(&bytes[..end]));
+        Some(Self { length: records.len() as u16, rcode, sum, sum_with_opt, counts, bytes })
+    }
 }
 
 const _: () = {
-    assert!(size_of::<AnswerKey>() == 4 + 2 + 2 + KEY_NAME_BYTES);
-    assert!(size_of::<AnswerRecord>() == 8);
     assert!(size_of::<NameKey>() == NAME_KEY_BYTES);
     assert!(size_of::<NameRecord>() == 5 * 8);
     assert!(size_of::<ZoneHead>() == NAME_KEY_BYTES + 12);
     assert!(size_of::<SlotTable>() == SLOTS);
-    assert!(size_of::<Variant>() == 12 + VARIANT_BYTES_MAX);
-    assert!(size_of::<KernelConfig>() == 16 + LOCAL_ADDRESSES_MAX * 20);
+    assert!(size_of::<Variant>() == 16 + VARIANT_ROOM);
+    assert!(VARIANT_ROOM >= VARIANT_BYTES_MAX + OPT_RECORD.len());
+    assert!(NAME_BYTES_MAX < NAME_KEY_BYTES);
 };
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{
-        AnswerKey, AnswerRecord, KernelConfig, NameKey, NameRecord, SlotTable, Variant, ZoneHead,
-    };
+    use super::{NameKey, NameRecord, SlotTable, Variant, ZoneHead};
 
     // SAFETY: `repr(C)` and plain integers; the size asserted above is the sum of the fields, so there is no padding and
     // every bit pattern is valid.
-    unsafe impl aya::Pod for AnswerKey {}
-    // SAFETY: as for `AnswerKey`.
-    unsafe impl aya::Pod for AnswerRecord {}
-    // SAFETY: as for `AnswerKey`.
     unsafe impl aya::Pod for NameKey {}
-    // SAFETY: as for `AnswerKey`.
+    // SAFETY: as for `NameKey`.
     unsafe impl aya::Pod for NameRecord {}
-    // SAFETY: as for `AnswerKey`.
+    // SAFETY: as for `NameKey`.
     unsafe impl aya::Pod for ZoneHead {}
-    // SAFETY: as for `AnswerKey`.
+    // SAFETY: as for `NameKey`.
     unsafe impl aya::Pod for SlotTable {}
-    // SAFETY: as for `AnswerKey`.
+    // SAFETY: as for `NameKey`.
     unsafe impl aya::Pod for Variant {}
-    // SAFETY: as for `AnswerKey`.
-    unsafe impl aya::Pod for KernelConfig {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_the_name_filled_with_zeros_and_its_half() {
+        let key = NameKey::new(b"\x05radio\x03com\x00", 7).expect("short enough").bytes;
+        assert_eq!(&key[..11], b"\x05radio\x03com\x00");
+        assert!(key[11..63].iter().all(|byte| *byte == 0));
+        assert_eq!((key[63], NameKey::new(b"\x00", 8).expect("the root").bytes[63]), (2, 1));
+    }
+
+    #[test]
+    fn names_that_the_program_cannot_read_have_no_key() {
+        let mut long = [b'x'; 64];
+        (long[0], long[63]) = (62, 0);
+        for (why, name) in [
+            ("64 bytes", long.as_slice()),
+            ("a zero in a label", b"\x03a\x00b\x00"),
+            ("no end", b"\x03com"),
+        ] {
+            assert_eq!(NameKey::new(name, 1), None, "{why}");
+        }
+        (long[0], long[62]) = (61, 0);
+        assert!(NameKey::new(&long[..63], 1).is_some());
+    }
+
+    #[test]
+    fn a_variant_has_its_records_an_opt_record_and_the_sums_of_both() {
+        let variant = Variant::new(3, [0, 1, 0], b"\x12\x34\x56").expect("a variant");
+        assert_eq!(variant.counts, [0, 1, 0, 0, 0, 1, 0, 0]);
+        assert_eq!(variant.bytes[..3], *b"\x12\x34\x56");
+        assert_eq!(variant.bytes[3..14], OPT_RECORD);
+        assert_eq!(variant.sum, 0x1234 + 0x5600);
+        assert_eq!(variant.sum_with_opt, sum_words(&variant.bytes[..14]));
+        assert_eq!(Variant::new(0, [0; 3], b""), None);
+        assert_eq!(Variant::new(0, [0; 3], &[0; VARIANT_BYTES_MAX + 1]), None);
+    }
 }

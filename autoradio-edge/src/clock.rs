@@ -18,14 +18,27 @@ pub fn boot_ms() -> u64 {
     boot_ns() / 1_000_000
 }
 
-/// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`), which the kernel program reads too.
+/// Nanoseconds on the boot-time clock (`CLOCK_BOOTTIME`).
 ///
 /// # Panics
 ///
 /// Never on Linux, which always has this clock.
 pub fn boot_ns() -> u64 {
-    let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
-        .expect("Linux always has CLOCK_BOOTTIME");
+    nanoseconds(nix::time::ClockId::CLOCK_BOOTTIME)
+}
+
+/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC`), the one that the kernel program reads: unlike the boot-time
+/// clock it stands still while the machine sleeps.
+///
+/// # Panics
+///
+/// Never on Linux, which always has this clock.
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(nix::time::ClockId::CLOCK_MONOTONIC)
+}
+
+fn nanoseconds(clock: nix::time::ClockId) -> u64 {
+    let time = nix::time::clock_gettime(clock).expect("Linux always has this clock");
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     seconds * 1_000_000_000 + nanos

@@ -78,6 +78,55 @@ async fn damaged_records_are_skipped_and_all_nodes_share_one_secret() {
 }
 
 #[tokio::test]
+async fn all_nodes_share_the_secrets_of_cookies_and_a_roll_reaches_them_at_once() {
+    let etcd = Etcd::start().await;
+    let (a, b) = (etcd.join("a").await, etcd.join("b").await);
+    let (mut of_a, mut of_b) = (a.handle.cookies.clone(), b.handle.cookies.clone());
+    let first = *of_a.borrow_and_update();
+    assert!(first.are_set());
+    assert!(first == *of_b.borrow_and_update(), "both have the same");
+    let store = etcd.store().await;
+    assert!(!store.make_cookies().await.unwrap(), "they are made once");
+
+    let (snapshot, _) = store.snapshot().await.unwrap();
+    let read = snapshot.cookies.expect("the record");
+    assert!(store.roll_cookies(&read).await.unwrap());
+    assert!(!store.roll_cookies(&read).await.unwrap(), "one roll is enough, whoever does it");
+    for cookies in [&mut of_a, &mut of_b] {
+        let second =
+            *in_time("the roll", USABLE, cookies.wait_for(|it| *it != first)).await.unwrap();
+        assert!(second.other == first.current, "cookies of before stay valid");
+        assert!(second.current != first.current && second.current != first.other);
+    }
+    assert!(*of_a.borrow() == *of_b.borrow());
+    let shown = format!("{:?} {:?}", a.handle, store.snapshot().await.unwrap());
+    let stands = etcd.ctl(&["get", "--print-value-only", "/autoradio/v1/secrets/dns-cookie"]);
+    let stands: serde_json::Value = serde_json::from_str(&stands).unwrap();
+    assert!(!shown.contains(stands["current"].as_str().unwrap()), "secrets are not shown");
+    a.leave().await;
+    b.leave().await;
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
+async fn secrets_of_cookies_that_somebody_deleted_are_made_anew_and_damaged_ones_are_left() {
+    let etcd = Etcd::start().await;
+    let key = "/autoradio/v1/secrets/dns-cookie";
+    etcd.ctl(&["put", key, r#"{"schema":7}"#]);
+    let a = etcd.join("a").await;
+    assert!(!a.handle.cookies.borrow().are_set(), "a newer version's record is not ours to change");
+    assert!(etcd.ctl(&["get", "--print-value-only", key]).contains("\"schema\":7"));
+    etcd.ctl(&["del", key]);
+    let b = etcd.join("b").await;
+    assert!(b.handle.cookies.borrow().are_set());
+    let mut of_a = a.handle.cookies.clone();
+    in_time("the first node has them too", USABLE, of_a.wait_for(|it| it.are_set())).await.unwrap();
+    a.leave().await;
+    b.leave().await;
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
 async fn a_lost_etcd_freezes_the_snapshot_and_its_return_goes_on_from_there() {
     let etcd = Etcd::start().await;
     let store = etcd.store().await;

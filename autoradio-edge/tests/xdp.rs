@@ -8,7 +8,7 @@ use std::sync::Arc;
 use autoradio_common::verdict::Verdict;
 use autoradio_edge::cluster::{Capacity, NodeRecord, SCHEMA_VERSION, Snapshot};
 use autoradio_edge::dataplane::Kernel;
-use autoradio_edge::dns::{Transport, Zone, ZoneSettings, compile, respond};
+use autoradio_edge::dns::{Asked, Policy, Transport, Zone, ZoneSettings, compile, respond};
 use autoradio_edge::placement::place;
 use frames::{LOCAL_V4, LOCAL_V6, OPT, QuerySpec, frame_v4, frame_v6, reply_message};
 use hickory_proto::op::Message;
@@ -81,9 +81,12 @@ impl Bench {
         let message = reply_message(&out);
         let decoded = Message::from_vec(&message).unwrap_or_else(|error| panic!("{why}: {error}"));
         assert_eq!(decoded.answers.len(), 3, "{why}");
+        let (policy, mut reply) = (Policy::named("node1".to_owned()), Vec::new());
         let same = (0..=255).any(|draw| {
-            let reply = respond(query, &self.zone, "node1", draw, Transport::Udp);
-            reply.expect("a reply").bytes == message
+            let client = [198, 18, 0, 9].into();
+            let asked = Asked { policy: &policy, client, draw, unix_s: 0, via: Transport::Udp };
+            respond(query, &self.zone, &asked, &mut reply).expect("a reply");
+            reply == message
         });
         assert!(same, "{why}: userspace answers the same bytes");
     }

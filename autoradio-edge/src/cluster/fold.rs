@@ -10,10 +10,11 @@ use autoradio_common::limits::{MOUNTS_MAX, NODES_MAX, RECORD_BYTES_MAX};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::cookies::{COOKIES, CookieRecord};
 use super::limited::Limited;
 use super::{
     DrainRecord, Key, LoadRecord, Master, MasterRecord, MountPath, MountRecord, NodeName,
-    NodeRecord, SCHEMA_VERSION, SharedMap, Snapshot, TitleRecord,
+    NodeRecord, SCHEMA_VERSION, SharedMap, Snapshot, Stored, TitleRecord,
 };
 
 /// One change of one key.
@@ -60,6 +61,7 @@ pub struct State {
     loads: SharedMap<NodeName, Arc<LoadRecord>>,
     titles: SharedMap<MountPath, Arc<TitleRecord>>,
     draining: BTreeSet<NodeName>,
+    cookies: Option<Arc<Stored<CookieRecord>>>,
 }
 
 impl Default for State {
@@ -72,6 +74,7 @@ impl Default for State {
             loads: SharedMap::default(),
             titles: SharedMap::default(),
             draining: BTreeSet::new(),
+            cookies: None,
         }
     }
 }
@@ -119,6 +122,7 @@ impl State {
             loads: self.loads.clone(),
             titles: self.titles.clone(),
             draining: self.draining.clone(),
+            cookies: self.cookies.clone(),
         }
     }
 
@@ -148,6 +152,7 @@ impl State {
             Key::Load(name) => drop(self.loads.remove(name)),
             Key::Title(path) => drop(self.titles.remove(path)),
             Key::Drain(name) => drop(self.draining.remove(name)),
+            Key::Secret(name) if name == COOKIES => self.cookies = None,
             Key::Secret(_) | Key::Other(_) => {}
         }
     }
@@ -179,6 +184,9 @@ impl State {
             Key::Drain(name) => {
                 json::<DrainRecord>(value)?;
                 self.draining.insert(name);
+            }
+            Key::Secret(name) if name == COOKIES => {
+                self.cookies = Some(Arc::new(Stored { record: versioned(value)?, mod_revision }));
             }
             Key::Secret(_) | Key::Other(_) => {}
         }
@@ -261,6 +269,12 @@ mod tests {
             .to_string()
     }
 
+    fn cookies() -> String {
+        let [one, two, three] = ["01", "02", "03"].map(|byte| byte.repeat(16));
+        json!({ "schema": 1, "previous": one, "current": two, "next": three, "rolled_unix_s": 7 })
+            .to_string()
+    }
+
     fn title() -> String {
         json!({ "schema": 1, "epoch": 5, "query": "song=x" }).to_string()
     }
@@ -275,14 +289,17 @@ mod tests {
             put("drain/a", "{}", 6),
             put("load/a", &load(2), 7),
             put("titles/live.mp3", &title(), 8),
-            put("later/a", "not ours to read", 9),
+            put("secrets/dns-cookie", &cookies(), 9),
+            put("later/a", "not ours to read", 10),
         ] {
             assert_eq!(state.apply(&event), None, "{event:?}");
         }
         let snapshot = state.snapshot();
         let path: MountPath = "/live.mp3".parse().unwrap();
         let name: NodeName = "a".parse().unwrap();
-        assert_eq!(snapshot.revision, 9);
+        assert_eq!(snapshot.revision, 10);
+        let cookies = snapshot.cookies.expect("secrets");
+        assert_eq!((cookies.mod_revision, cookies.record.rolled_unix_s), (9, 7));
         assert_eq!(snapshot.loads[&name].listeners, 2);
         assert_eq!(snapshot.titles[&path].query, "song=x");
         assert_eq!(snapshot.mounts[&path].name.as_deref(), Some("Live"));
@@ -304,6 +321,12 @@ mod tests {
             ("another mount's record", "mounts/bad", &mount("/live", ""), "key says /bad"),
             ("another node's record", "nodes/b", &node("a"), "key says b"),
             ("a key that is no mount", "mounts/%2e%2e", "{}", "segments"),
+            (
+                "half a secret",
+                "secrets/dns-cookie",
+                &cookies().replace("0202", ""),
+                "32 hexadecimal",
+            ),
             ("a claim by nobody", "masters/bad", r#"{"node":"No One"}"#, "one DNS label"),
         ] {
             let mut state = State::default();
@@ -341,10 +364,10 @@ mod tests {
         /// What a node holds that watched every change is what a node holds that listed once at the end.
         #[test]
         fn a_fold_is_independent_of_how_events_were_batched(
-            changes in proptest::collection::vec((0..9_usize, 0..5_usize), 0..60),
+            changes in proptest::collection::vec((0..10_usize, 0..5_usize), 0..60),
         ) {
-            let keys = ["mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "load/a", "titles/b", "mounts/%00"];
-            let good = [mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), load(3), title(), "{}".to_owned()];
+            let keys = ["mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "load/a", "titles/b", "mounts/%00", "secrets/dns-cookie"];
+            let good = [mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), load(3), title(), "{}".to_owned(), cookies()];
             let mut watched = State::default();
             let mut stored: BTreeMap<usize, (i64, i64, String)> = BTreeMap::new();
             let mut revision = 1;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use autoradio_common::cookie::CookieKeys;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::cookie_keeper::CookieKeeper;
 use super::follow::Follower;
 use super::member::Member;
 use super::neighbours::Neighbours;
@@ -58,6 +60,8 @@ pub struct ClusterHandle {
     pub health: watch::Receiver<EtcdHealth>,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
+    /// Secrets of DNS cookies in force: the same on all nodes, and changed on all at once.
+    pub cookies: watch::Receiver<CookieKeys>,
     /// Keeps the titles of mounts in etcd.
     pub titles: TitleWriter,
     /// What this node answers its peers.
@@ -90,6 +94,8 @@ pub async fn join(
 ) -> Result<(ClusterHandle, JoinHandle<()>), ClusterError> {
     let store = Store::connect(&settings.etcd, settings.timeout).await?;
     let secrets = store.icecast_secrets().await?;
+    // Whether this node or another was first does not matter.
+    store.make_cookies().await?;
     // Questions about the lease must fail early enough to be asked again before it ends.
     let lease_timeout = settings.timeout.min(settings.lease_ttl / 3);
     let lease_store = store.with_timeout(lease_timeout);
@@ -127,12 +133,14 @@ pub async fn join(
     let first = member.enter_patiently().await?;
     let (standing, own_state) = (lease.reader(), own_state(own, lease, snapshots.clone()));
     let titles = TitleWriter::default();
-    let keeping_titles = titles.clone().run(store, cancel.clone());
+    let keeping_titles = titles.clone().run(store.clone(), cancel.clone());
+    let (cookie_keeper, cookies) = CookieKeeper::new(store, snapshots.clone());
     let handle = ClusterHandle {
         snapshots,
         secrets,
         health,
         standing,
+        cookies,
         titles,
         own_state,
         drain_wish,
@@ -143,7 +151,8 @@ pub async fn join(
             follower.run(health_sender, cancel.clone()),
             member.run(first, cancel.clone()),
             outage.run(cancel.clone()),
-            neighbours.run(cancel),
+            neighbours.run(cancel.clone()),
+            cookie_keeper.run(cancel),
             keeping_titles,
         );
     });

@@ -5,12 +5,13 @@
 //!
 //! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
 //! `member` keeps this node's lease, record and claims; `outage` asks peers while the lease is in doubt; `neighbours` ends
-//! the leases of dead daemons; `titles` keeps titles; `mounts`, `drains` and `secrets` are what `radioctl` and the first
+//! the leases of dead daemons; `titles` keeps titles, `cookie_keeper` the secrets of DNS cookies; `mounts`, `drains` and `secrets` are what `radioctl` and the first
 //! node write.
 
 // Pure: what stands in etcd and what it means.
 mod backup;
 mod claims;
+mod cookies;
 mod fold;
 mod key;
 mod limited;
@@ -22,6 +23,7 @@ mod shared_map;
 mod snapshot;
 
 // The world: etcd, its process, the random numbers of the system, time.
+mod cookie_keeper;
 mod drains;
 mod error;
 mod etcd;
@@ -39,6 +41,7 @@ mod titles;
 
 pub use backup::{Backup, BackupError, CurrentMount, MountChange};
 pub use claims::{Candidate, Preference};
+pub use cookies::{CookieRecord, CookieSecret, RecordAge};
 pub use error::ClusterError;
 pub use etcd::{EtcdAccess, Store, TlsFiles};
 pub use fold::{Damaged, Event, State};
@@ -49,6 +52,7 @@ pub use managed::{ManagedEtcd, StartedEtcd, known_endpoints, note_endpoints};
 pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};
 pub use mounts::Stored;
+use password::system_random_bytes;
 pub use password::{hash_password, random_password};
 pub use record::{
     Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, MountRecord, NodeRecord,

@@ -13,11 +13,16 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 /// A password of `length` characters out of 64, so six bits each, from the system's random numbers.
 pub fn random_password(length: usize) -> Result<String, ClusterError> {
     let mut bytes = vec![0_u8; length];
-    let fill = SysRng.try_fill_bytes(&mut bytes);
-    fill.map_err(|error| ClusterError::NoRandomness { reason: error.to_string() })?;
+    system_random_bytes(&mut bytes)?;
     // 64 divides 256, so no character is likelier than another.
     let character = |byte: &u8| char::from(ALPHABET[usize::from(byte % 64)]);
     Ok(bytes.iter().map(character).collect())
+}
+
+/// Fills `bytes` from the system's random numbers.
+pub(super) fn system_random_bytes(bytes: &mut [u8]) -> Result<(), ClusterError> {
+    let fill = SysRng.try_fill_bytes(bytes);
+    fill.map_err(|error| ClusterError::NoRandomness { reason: error.to_string() })
 }
 
 /// The argon2id hash of a password as a PHC string, with a salt of its own.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LoadRecord, MountPath, MountRecord, NodeRecord, SharedMap, TitleRecord};
+use super::{
+    CookieRecord, LoadRecord, MountPath, MountRecord, NodeRecord, SharedMap, Stored, TitleRecord,
+};
 
 /// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -91,6 +93,8 @@ pub struct Snapshot {
     pub titles: SharedMap<MountPath, Arc<TitleRecord>>,
     /// Nodes that the operator drains.
     pub draining: BTreeSet<NodeName>,
+    /// Secrets of DNS cookies, and when they were changed last.
+    pub cookies: Option<Arc<Stored<CookieRecord>>>,
 }
 
 impl Snapshot {

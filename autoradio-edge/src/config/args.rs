@@ -41,6 +41,27 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_DNS_ANSWERS", value_name = "N", default_value = "3")]
     pub dns_answers: String,
 
+    /// Which of a name's answers a client gets: random, or sticky to the client's network (/24 or /56)
+    #[arg(long, env = "AUTORADIO_DNS_SELECT", value_name = "HOW", default_value = "random")]
+    pub dns_select: String,
+
+    /// Most answers a second to one network of clients (/24 or /56), 1 to 1000000, or off; a valid DNS cookie exempts
+    #[arg(long, env = "AUTORADIO_DNS_RRL", value_name = "N", default_value = "1000")]
+    pub dns_rrl: String,
+
+    /// Every how manieth answer over --dns-rrl goes out truncated, so that real resolvers ask again by TCP, 1 to 10; 0: none
+    #[arg(long, env = "AUTORADIO_DNS_RRL_SLIP", value_name = "N", default_value = "2")]
+    pub dns_rrl_slip: String,
+
+    /// Where the kernel program is pinned, so that it answers on while the daemon restarts: a folder on a BPF file system
+    #[arg(
+        long,
+        env = "AUTORADIO_BPF_DIR",
+        value_name = "DIR",
+        default_value = "/sys/fs/bpf/autoradio"
+    )]
+    pub bpf_dir: String,
+
     /// The zone's name servers [default: the first three nodes in name order]
     #[arg(long, env = "AUTORADIO_NAMESERVERS", value_name = "NAME", value_delimiter = ',')]
     pub nameservers: Vec<String>,

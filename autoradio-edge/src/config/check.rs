@@ -7,8 +7,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use autoradio_common::limits::HTTP_CONNECTIONS_MAX;
+use autoradio_common::rate::RateLimit;
 
-use super::{Config, ConfigError, HostFacts, LogFormat, RunArgs};
+use super::{Config, ConfigError, DnsSelect, HostFacts, LogFormat, RunArgs};
 use crate::cluster::{Capacity, NodeName};
 use crate::dataplane::XdpChoice;
 use crate::dns::{WireName, ZoneSettings};
@@ -18,6 +19,11 @@ const DOMAIN_BYTES_MAX: usize = 255 - 64 - 7;
 
 /// Largest bandwidth that can be given, in Mbit/s: ten Tbit/s.
 const BWLIMIT_MBITS_MAX: u64 = 10_000_000;
+
+/// Most answers a second that a client network can be limited to: more than one machine gives.
+const DNS_RRL_MAX: u32 = 1_000_000;
+/// Rarest truncated answer of those over the limit. A real client waits for it through so many time-outs.
+const DNS_RRL_SLIP_MAX: u32 = 10;
 
 /// Places of the front that listeners leave to sources, players' other requests, and peers; of few places, an eighth.
 const PLACES_SPARED_MAX: u32 = 256;
@@ -159,6 +165,43 @@ impl Checker {
             addresses = everywhere.into();
         }
         addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+    }
+
+    pub(super) fn dns_select(&mut self, text: &str) -> DnsSelect {
+        match text {
+            "random" => DnsSelect::Random,
+            "sticky" => DnsSelect::Sticky,
+            _ => {
+                self.invalid("--dns-select", text, "must be random or sticky");
+                DnsSelect::Random
+            }
+        }
+    }
+
+    pub(super) fn dns_rate(&mut self, args: &RunArgs) -> RateLimit {
+        let slip = self.within("--dns-rrl-slip", &args.dns_rrl_slip, 0, DNS_RRL_SLIP_MAX);
+        let text = args.dns_rrl.trim();
+        let answers = match text.parse() {
+            _ if text == "off" => 0,
+            Ok(answers) if (1..=DNS_RRL_MAX).contains(&answers) => answers,
+            _ => {
+                let reason = format!(
+                    "must be a whole number of answers a second from 1 to {DNS_RRL_MAX}, or off"
+                );
+                self.invalid("--dns-rrl", &args.dns_rrl, reason);
+                0
+            }
+        };
+        RateLimit::per_second(answers, slip)
+    }
+
+    pub(super) fn bpf_dir(&mut self, text: &str) -> PathBuf {
+        let path = PathBuf::from(text);
+        if !path.is_absolute() {
+            let reason = "must be a whole path on a BPF file system, like /sys/fs/bpf/autoradio";
+            self.invalid("--bpf-dir", text, reason);
+        }
+        path
     }
 
     pub(super) fn port(&mut self, flag: &'static str, text: &str) -> u16 {

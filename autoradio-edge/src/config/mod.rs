@@ -15,6 +15,7 @@ pub use args::RunArgs;
 pub use choose_etcd::EtcdChoice;
 pub use host::{FileFact, HostFacts};
 
+use autoradio_common::rate::RateLimit;
 use check::Checker;
 
 use crate::cluster::{Capacity, NodeName, TlsFiles};
@@ -68,6 +69,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// Which of a dynamic name's answers a client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DnsSelect {
+    /// Any, by weight.
+    Random,
+    /// The same for all clients of one network, as long as weights allow.
+    Sticky,
+}
+
 /// Checked settings of one node.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -91,6 +101,12 @@ pub struct Config {
     pub dns_listen: Vec<SocketAddr>,
     /// What the zone looks like.
     pub zone: ZoneSettings,
+    /// Which answers clients get.
+    pub dns_select: DnsSelect,
+    /// How fast one network of clients is answered.
+    pub dns_rate: RateLimit,
+    /// Folder on a BPF file system in which the kernel program is pinned, in a folder of this node's.
+    pub bpf_dir: PathBuf,
     /// Ports of the front, at least one; the first is in URLs.
     pub http_ports: Vec<u16>,
     /// Port of Icecast.
@@ -157,6 +173,9 @@ impl Config {
             kernel_addresses,
             xdp,
             dns_listen,
+            dns_select: checker.dns_select(&args.dns_select),
+            dns_rate: checker.dns_rate(args),
+            bpf_dir: checker.bpf_dir(&args.bpf_dir),
             http_ports: checker.ports("--http-port", &args.http_port),
             icecast_port: checker.port("--icecast-port", &args.icecast_port),
             admin_listen: checker.admin(&args.admin_listen),

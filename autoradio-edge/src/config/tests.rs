@@ -115,6 +115,26 @@ fn the_kernel_answers_where_dns_listens_on_port_53() {
 }
 
 #[test]
+fn dns_is_limited_generously_unless_told_otherwise() {
+    for (why, line, want) in [
+        ("as it comes", "", RateLimit::per_second(1_000, 2)),
+        ("off", "--dns-rrl off", RateLimit::per_second(0, 2)),
+        ("strict", "--dns-rrl 5 --dns-rrl-slip 0", RateLimit::per_second(5, 0)),
+        ("the most", "--dns-rrl 1000000 --dns-rrl-slip 10", RateLimit::per_second(1_000_000, 10)),
+    ] {
+        let config = check(&format!("--domain a.b {line}"), &host()).expect(why);
+        assert_eq!(config.dns_rate, want, "{why}");
+    }
+    let config = check("--domain a.b", &host()).expect("valid");
+    assert_eq!(config.dns_select, DnsSelect::Random);
+    assert_eq!(config.bpf_dir.to_str(), Some("/sys/fs/bpf/autoradio"));
+    let config = check("--domain a.b --dns-select sticky --bpf-dir /run/bpf", &host());
+    let config = config.expect("valid");
+    assert_eq!(config.dns_select, DnsSelect::Sticky);
+    assert_eq!(config.bpf_dir.to_str(), Some("/run/bpf"));
+}
+
+#[test]
 fn paths_do_not_depend_on_where_a_child_runs() {
     let config = check("--domain a.b --state-dir here", &host()).expect("valid");
     assert!(config.state_dir.is_absolute() && config.state_dir.ends_with("here"));
@@ -184,6 +204,13 @@ fn mistakes_say_what_would_be_right() {
             "1 to 182 characters",
         ),
         ("no folder", "--domain a.b --state-dir=", &host(), "a folder"),
+        ("no folder for BPF", "--domain a.b --bpf-dir=", &host(), "a whole path"),
+        ("a BPF folder from here", "--domain a.b --bpf-dir bpf", &host(), "/sys/fs/bpf/autoradio"),
+        ("no answers at all", "--domain a.b --dns-rrl 0", &host(), "1 to 1000000, or off"),
+        ("too many answers", "--domain a.b --dns-rrl 1000001", &host(), "1 to 1000000, or off"),
+        ("no number", "--domain a.b --dns-rrl many", &host(), "--dns-rrl \"many\""),
+        ("slip is too rare", "--domain a.b --dns-rrl-slip 11", &host(), "from 0 to 10"),
+        ("no such choice", "--domain a.b --dns-select best", &host(), "random or sticky"),
         (
             "XDP nowhere",
             "--domain a.b --xdp native --dns-listen 127.0.0.1",

@@ -11,7 +11,7 @@ use super::status::lock;
 use crate::clock;
 use crate::cluster::{ClusterHandle, LoadRecord, NodeName, NodeRecord, Snapshot, is_news};
 use crate::config::Config;
-use crate::dns::{Responder, Zone, ZoneSettings, compile, same_zone};
+use crate::dns::{Policy, Responder, Zone, ZoneSettings, compile, same_zone};
 use crate::placement::{Ledger, Placement, Placer};
 
 /// How often the kernel program's lease is pushed ahead, ten times before it ends, and how often weights move.
@@ -60,7 +60,7 @@ impl Follower {
             placer,
             ledger,
             zone_settings: config.zone.clone(),
-            responder: Responder::new(zone, config.name.to_string()),
+            responder: Responder::new(zone, Policy::named(config.name.to_string())),
             kernel,
             compiled: None,
         };
@@ -214,7 +214,7 @@ mod tests {
             placer: Placer::default(),
             ledger: Arc::default(),
             zone_settings,
-            responder: Responder::new(zone, "node1".to_owned()),
+            responder: Responder::new(zone, Policy::named("node1".to_owned())),
             kernel: None,
             compiled: None,
         };

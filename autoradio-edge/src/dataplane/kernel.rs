@@ -1,21 +1,30 @@
-//! Loads, attaches and feeds the XDP program. The only file that speaks to the kernel's BPF side.
+//! Loads, attaches and feeds the XDP program. This file and its folder alone speak to the kernel's BPF side.
 
-use std::error::Error;
-use std::io;
+mod error;
+mod publish;
+mod trace;
+
 use std::net::IpAddr;
 
-use autoradio_common::limits::{KERNEL_RECORDS_MAX, KERNEL_VARIANTS_MAX, LOCAL_ADDRESSES_MAX};
+use autoradio_common::cookie::CookieKeys;
+use autoradio_common::limits::{KERNEL_LATENCY_BUCKETS, LOCAL_ADDRESSES_MAX};
+use autoradio_common::rate::RateLimit;
+use autoradio_common::settings::{FLAG_HISTOGRAM, FLAG_STICKY, KernelSettings, TraceFilter};
 use autoradio_common::verdict::Verdict;
-use autoradio_common::zone::{AnswerKey, AnswerRecord, KernelConfig, SlotTable, Variant};
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use autoradio_common::zone::NAME_KEY_BYTES;
+use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
 use aya::programs::xdp::XdpMode as AttachMode;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use tracing::{info, warn};
 
-use super::desired::{DesiredRecord, desired_records};
+use super::half::Fit;
 use super::{DataplaneError, XdpChoice, XdpMode};
 use crate::clock;
 use crate::dns::Zone;
+use error::{attach_error, load_error, map_error};
+use publish::Publisher;
+pub use trace::TraceEvents;
 
 /// How long the program answers without hearing from the daemon, in milliseconds.
 pub const XDP_LEASE_MS: u64 = 10_000;
@@ -24,21 +33,37 @@ pub const XDP_LEASE_MS: u64 = 10_000;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/autoradio.bpf"));
 const PROGRAM: &str = "autoradio";
 
+/// What the operator decides about answers, the same in the kernel and in userspace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelPolicy {
+    /// The draw follows the client's network instead of chance.
+    pub sticky: bool,
+    /// How fast one client prefix is answered.
+    pub rate: RateLimit,
+}
+
+/// What the verifier made of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Instructions that the verifier walked, over all paths.
+    pub instructions: u32,
+    /// Bytes of the program after the verifier's rewriting.
+    pub bytes: u32,
+}
+
 /// The loaded program and its maps. Dropping it detaches the program.
 pub struct Kernel {
     ebpf: Ebpf,
     mode: XdpMode,
-    config: KernelConfig,
+    settings: KernelSettings,
     /// The zone in the maps is the newest; otherwise the lease is not renewed, so that userspace answers.
     in_force: bool,
-    published: Option<Vec<DesiredRecord>>,
-    keys_before: Vec<AnswerKey>,
-    keys: Vec<AnswerKey>,
-    records: HashMap<MapData, AnswerKey, AnswerRecord>,
-    slot_tables: Array<MapData, SlotTable>,
-    variants: Array<MapData, Variant>,
-    settings: Array<MapData, KernelConfig>,
+    publisher: Publisher,
+    fit: Fit,
+    settings_map: Array<MapData, KernelSettings>,
     verdicts: PerCpuArray<MapData, u64>,
+    latency: PerCpuArray<MapData, u64>,
+    trace_events: Option<RingBuf<MapData>>,
 }
 
 impl Kernel {
@@ -49,7 +74,8 @@ impl Kernel {
         Self::load_object(OBJECT, addresses)
     }
 
-    fn load_object(object: &[u8], addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
+    /// The same of another object that has the program under the same name: benches have their own.
+    pub fn load_object(object: &[u8], addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
         if object.is_empty() {
             return Err(DataplaneError::NoObject);
         }
@@ -57,16 +83,14 @@ impl Kernel {
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
         Ok(Self {
             mode: XdpMode::Off,
-            config: config_for(addresses),
+            settings: settings_for(addresses),
             in_force: false,
-            published: None,
-            keys_before: Vec::new(),
-            keys: Vec::new(),
-            records: open(&mut ebpf, "RECORDS")?,
-            slot_tables: open(&mut ebpf, "SLOT_TABLES")?,
-            variants: open(&mut ebpf, "VARIANTS")?,
-            settings: open(&mut ebpf, "CONFIG")?,
+            publisher: Publisher::open(&mut ebpf)?,
+            fit: Fit::default(),
+            settings_map: open(&mut ebpf, "SETTINGS")?,
             verdicts: open(&mut ebpf, "VERDICTS")?,
+            latency: open(&mut ebpf, "LATENCY")?,
+            trace_events: Some(open(&mut ebpf, "TRACE")?),
             ebpf,
         })
     }
@@ -104,98 +128,123 @@ impl Kernel {
         self.mode
     }
 
-    /// Puts a zone in force: written beside the old one under the next generation, then switched by one write.
+    /// Puts a zone in force: what differs is written into the half of the maps that is not read, then one write of the
+    /// settings switches.
     ///
-    /// Nothing is written when the kernel's part of the zone has not changed. After an error the kernel answers nothing
+    /// Waits for some milliseconds where the last call was less than that ago. After an error the kernel answers nothing
     /// until a later call succeeds: an old zone would contradict userspace.
     pub fn publish(&mut self, zone: &Zone) -> Result<(), DataplaneError> {
-        let desired = desired_records(zone);
-        if self.published.as_ref() != Some(&desired) {
-            let written = self.replace(desired);
-            if written.is_err() {
+        let generation = self.settings.generation.wrapping_add(1).max(1);
+        let fit = match self.publisher.write(zone, generation) {
+            Ok(fit) => fit,
+            Err(error) => {
                 // If even this fails, the lease ends by itself: nothing renews it.
                 let _ = self.end_lease();
+                return Err(error);
             }
-            written?;
-        }
+        };
+        self.settings.generation = generation;
         self.in_force = true;
-        self.renew_lease()
-    }
-
-    fn replace(&mut self, desired: Vec<DesiredRecord>) -> Result<(), DataplaneError> {
-        // The half that is written now was last read before the previous switch.
-        for key in self.keys_before.drain(..) {
-            self.records.remove(&key).map_err(|error| map_error("RECORDS", &error))?;
-        }
-        let generation = self.config.generation.wrapping_add(1).max(1);
-        let mut keys = Vec::new();
-        if let Err(error) = self.write_generation(generation, &desired, &mut keys) {
-            // The switch did not happen: the zone in force stays, what was written for the next one goes.
-            for key in &keys {
-                let _ = self.records.remove(key);
-            }
-            return Err(error);
-        }
-        self.keys_before = std::mem::replace(&mut self.keys, keys);
-        self.config.generation = generation;
-        self.published = Some(desired);
+        self.renew_lease()?;
+        self.publisher.switched();
+        self.report_fit(fit);
         Ok(())
     }
 
-    fn write_generation(
-        &mut self,
-        generation: u32,
-        desired: &[DesiredRecord],
-        keys: &mut Vec<AnswerKey>,
-    ) -> Result<(), DataplaneError> {
-        let half = generation % 2;
-        let mut variant_index = half * KERNEL_VARIANTS_MAX;
-        let variants_end = variant_index + KERNEL_VARIANTS_MAX;
-        let first_table = half * KERNEL_RECORDS_MAX;
-        let records_max = KERNEL_RECORDS_MAX as usize;
-        for (slot_table, record) in (first_table..).zip(desired.iter().take(records_max)) {
-            let variants_first = variant_index;
-            variant_index += record.variants.len() as u32;
-            if variant_index > variants_end {
-                break; // What does not fit is answered by userspace.
-            }
-            for (index, variant) in (variants_first..).zip(&record.variants) {
-                self.variants.set(index, variant, 0).map_err(|e| map_error("VARIANTS", &e))?;
-            }
-            let table = &record.slots;
-            self.slot_tables.set(slot_table, table, 0).map_err(|e| map_error("SLOT_TABLES", &e))?;
-            let key = record.key(generation);
-            let value = AnswerRecord { variants_first, slot_table };
-            self.records.insert(key, value, 0).map_err(|e| map_error("RECORDS", &e))?;
-            keys.push(key);
+    /// Says once that a zone is too large for the maps, and when that changes.
+    fn report_fit(&mut self, fit: Fit) {
+        if std::mem::replace(&mut self.fit, fit) == fit {
+            return;
         }
-        Ok(())
+        let Fit { names_left_out, sets_left_out } = fit;
+        if fit.is_whole() {
+            info!("the whole zone fits the kernel's maps again");
+        } else {
+            warn!(
+                names_left_out,
+                sets_left_out,
+                "the zone is too large for the kernel's maps: userspace answers what is left out, and every name that does not exist"
+            );
+        }
     }
 
-    /// Lets the program answer for another [`XDP_LEASE_MS`], if the newest zone is in force.
+    /// Lets the program answer for another [`XDP_LEASE_MS`], if the newest zone is in force, and tells it the time.
     pub fn renew_lease(&mut self) -> Result<(), DataplaneError> {
-        if !self.in_force {
-            return Ok(());
+        self.settings.unix_s = (clock::unix_s() & u64::from(u32::MAX)) as u32;
+        if self.in_force {
+            self.settings.lease_until_ns = clock::monotonic_ns() + XDP_LEASE_MS * 1_000_000;
         }
-        self.config.lease_until_boot_ns = clock::boot_ns() + XDP_LEASE_MS * 1_000_000;
-        self.settings.set(0, self.config, 0).map_err(|error| map_error("CONFIG", &error))
+        self.write_settings()
     }
 
     /// Ends the lease now, until the next zone is published: everything passes to userspace.
     pub fn end_lease(&mut self) -> Result<(), DataplaneError> {
         self.in_force = false;
-        self.config.lease_until_boot_ns = 0;
-        self.settings.set(0, self.config, 0).map_err(|error| map_error("CONFIG", &error))
+        self.settings.lease_until_ns = 0;
+        self.write_settings()
+    }
+
+    /// Sets what the operator decides about answers. Until then: draws by chance, and no limit.
+    pub fn set_policy(&mut self, policy: &KernelPolicy) -> Result<(), DataplaneError> {
+        self.set_flag(FLAG_STICKY, policy.sticky);
+        self.settings.rate = policy.rate;
+        self.write_settings()
+    }
+
+    /// Sets the secrets of the cookies. Until then cookies are ignored.
+    pub fn set_cookies(&mut self, keys: CookieKeys) -> Result<(), DataplaneError> {
+        self.settings.cookies = keys;
+        self.write_settings()
+    }
+
+    /// Says which queries are shown as [`TraceEvents`], and until when.
+    pub fn set_trace(&mut self, filter: TraceFilter) -> Result<(), DataplaneError> {
+        self.settings.trace = filter;
+        self.write_settings()
+    }
+
+    /// Switches the latency histogram on or off: it costs two readings of the clock for each query.
+    pub fn set_histogram(&mut self, on: bool) -> Result<(), DataplaneError> {
+        self.set_flag(FLAG_HISTOGRAM, on);
+        self.write_settings()
+    }
+
+    fn set_flag(&mut self, flag: u32, on: bool) {
+        self.settings.flags = self.settings.flags & !flag | if on { flag } else { 0 };
+    }
+
+    fn write_settings(&mut self) -> Result<(), DataplaneError> {
+        self.settings_map.set(0, self.settings, 0).map_err(|error| map_error("SETTINGS", &error))
     }
 
     /// Packets per verdict since the program was loaded, summed over the CPUs, in the order of [`Verdict::ALL`].
     pub fn verdicts(&self) -> Result<Vec<(Verdict, u64)>, DataplaneError> {
         let count = |verdict: &Verdict| {
-            let per_cpu = self.verdicts.get(&(*verdict as u32), 0);
-            let per_cpu = per_cpu.map_err(|error| map_error("VERDICTS", &error))?;
-            Ok((*verdict, per_cpu.iter().sum()))
+            Ok((*verdict, sum_of_cpus(&self.verdicts, "VERDICTS", *verdict as u32)?))
         };
         Verdict::ALL.iter().map(count).collect()
+    }
+
+    /// Queries by the time that the program took for them, while the histogram was on, summed over the CPUs: element `n`
+    /// counts those of `2^n` up to `2^(n+1)` nanoseconds, the first those of 0 too.
+    pub fn latency(&self) -> Result<[u64; KERNEL_LATENCY_BUCKETS], DataplaneError> {
+        let mut buckets = [0; KERNEL_LATENCY_BUCKETS];
+        for (index, bucket) in (0..).zip(&mut buckets) {
+            *bucket = sum_of_cpus(&self.latency, "LATENCY", index)?;
+        }
+        Ok(buckets)
+    }
+
+    /// The traced queries. Only one may read them: `None` to whoever comes second.
+    pub fn trace_events(&mut self) -> Option<TraceEvents> {
+        self.trace_events.take().map(TraceEvents::new)
+    }
+
+    /// What the verifier made of the program; zeros where the kernel is too old to tell.
+    pub fn verified(&mut self) -> Result<Verified, DataplaneError> {
+        let info = program(&mut self.ebpf)?.info().map_err(|error| load_error(&error))?;
+        let instructions = info.verified_instruction_count().unwrap_or(0);
+        Ok(Verified { instructions, bytes: info.size_translated().unwrap_or(0) })
     }
 
     /// Runs the program on one frame without a network (`BPF_PROG_TEST_RUN`): the XDP action, and the frame after it.
@@ -228,75 +277,36 @@ where
     M::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(|error| map_error(name, &error))
 }
 
-fn config_for(addresses: &[IpAddr]) -> KernelConfig {
-    let mut config = KernelConfig {
-        lease_until_boot_ns: 0,
+fn sum_of_cpus(
+    counters: &PerCpuArray<MapData, u64>,
+    map: &'static str,
+    index: u32,
+) -> Result<u64, DataplaneError> {
+    let per_cpu = counters.get(&index, 0).map_err(|error| map_error(map, &error))?;
+    Ok(per_cpu.iter().sum())
+}
+
+fn settings_for(addresses: &[IpAddr]) -> KernelSettings {
+    let mut settings = KernelSettings {
+        lease_until_ns: 0,
         generation: 0,
+        flags: 0,
+        unix_s: 0,
         zero: 0,
+        rate: RateLimit::default(),
+        cookies: CookieKeys::default(),
+        trace: TraceFilter { until_ns: 0, name_lower: [0; NAME_KEY_BYTES] },
         local_v4: [[0; 4]; LOCAL_ADDRESSES_MAX],
         local_v6: [[0; 16]; LOCAL_ADDRESSES_MAX],
     };
-    let (mut v4, mut v6) = (config.local_v4.iter_mut(), config.local_v6.iter_mut());
+    let (mut v4, mut v6) = (settings.local_v4.iter_mut(), settings.local_v6.iter_mut());
     for address in addresses {
         match address {
             IpAddr::V4(address) => v4.next().into_iter().for_each(|to| *to = address.octets()),
             IpAddr::V6(address) => v6.next().into_iter().for_each(|to| *to = address.octets()),
         }
     }
-    config
-}
-
-/// Error number of the first I/O error among an error and its causes.
-fn os_error(error: &(dyn Error + 'static)) -> Option<i32> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(io_error) = error.downcast_ref::<io::Error>() {
-            return io_error.raw_os_error();
-        }
-        cause = error.source();
-    }
-    None
-}
-
-/// An error with all its causes: aya says what matters in the innermost.
-fn explained(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let inner = error.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
-fn load_error(error: &(dyn Error + 'static)) -> DataplaneError {
-    let reason = explained(error);
-    match os_error(error) {
-        Some(nix::libc::EPERM | nix::libc::EACCES) if !reason.contains("processed") => {
-            DataplaneError::Permission { reason }
-        }
-        _ => DataplaneError::Load { reason },
-    }
-}
-
-fn attach_error(error: &ProgramError, interface: &str, mode: XdpMode) -> DataplaneError {
-    let interface = interface.to_owned();
-    if let ProgramError::UnknownInterface { .. } = error {
-        return DataplaneError::NoInterface { interface };
-    }
-    let reason = explained(error);
-    match os_error(error) {
-        Some(nix::libc::EPERM) => DataplaneError::Permission { reason },
-        Some(nix::libc::EBUSY | nix::libc::EEXIST) => DataplaneError::Busy { interface },
-        _ => DataplaneError::Attach { interface, mode, reason },
-    }
-}
-
-fn map_error(map: &'static str, error: &MapError) -> DataplaneError {
-    DataplaneError::Map { map, reason: explained(error) }
+    settings
 }
 
 #[cfg(test)]

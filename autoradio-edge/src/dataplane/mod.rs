@@ -1,17 +1,18 @@
 //! The kernel's side of DNS: what its maps should hold, and the program's life from load to detach.
 //!
-//! In: a [`Zone`](crate::dns::Zone). Out: map contents, a lease pushed ahead, verdict counters. Only `kernel.rs` speaks to
-//! the kernel. Never here: etcd, sockets.
+//! In: a [`Zone`](crate::dns::Zone). Out: map contents, a lease pushed ahead, verdict counters. Only `kernel.rs` and its
+//! folder speak to the kernel. Never here: etcd, sockets.
 
 mod desired;
+mod half;
 mod kernel;
 
 use std::fmt;
 
 use serde::Serialize;
 
-pub use desired::{DesiredRecord, desired_records};
-pub use kernel::{Kernel, XDP_LEASE_MS};
+pub use half::Fit;
+pub use kernel::{Kernel, KernelPolicy, TraceEvents, Verified, XDP_LEASE_MS};
 
 /// What the operator wants of XDP (`--xdp`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -2,12 +2,8 @@
 
 use autoradio_common::wire::{HEADER_BYTES, TYPE_OPT};
 
-use super::name::WireName;
-
 /// Longest wire name (RFC 1035 §2.3.4).
 const NAME_BYTES_MAX: usize = 255;
-/// EDNS option NSID (RFC 5001 §2.1).
-const OPTION_NSID: u16 = 3;
 
 /// The header's fixed part (RFC 1035 §4.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,30 +32,53 @@ impl Header {
     }
 }
 
+/// A name of a question in lower case, on the stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LowerName {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: u8,
+}
+
+impl LowerName {
+    /// Takes a wire name of 255 bytes at most. Lengths of labels are below every letter, so all bytes are treated alike.
+    fn new(wire: &[u8]) -> Self {
+        let mut bytes = [0; NAME_BYTES_MAX];
+        let name = &mut bytes[..wire.len()];
+        name.copy_from_slice(wire);
+        name.make_ascii_lowercase();
+        Self { bytes, length: wire.len() as u8 }
+    }
+
+    /// The wire name, root label included; empty where there is no question.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+}
+
 /// A query's OPT record (RFC 6891 §6.1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Edns {
+pub struct Edns<'a> {
     /// Largest UDP reply the client takes, in bytes, as it says.
     pub udp_bytes: u16,
     /// EDNS version.
     pub version: u8,
-    /// The client wants to know which server this is (RFC 5001).
-    pub nsid: bool,
+    /// The options, not read yet: another version may have others.
+    pub options: &'a [u8],
 }
 
-/// One question and the EDNS that came with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// The name, lower case.
-    pub name: WireName,
-    /// The type.
+/// One question, or none, and the EDNS that came with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Query<'a> {
+    /// The name.
+    pub name: LowerName,
+    /// The type; 0 where there is no question.
     pub qtype: u16,
-    /// The class.
+    /// The class; 0 where there is no question.
     pub qclass: u16,
     /// Where the question ends in the message.
     pub question_end: usize,
     /// The OPT record, if there is one.
-    pub edns: Option<Edns>,
+    pub edns: Option<Edns<'a>>,
 }
 
 /// The message cannot be read (FORMERR).
@@ -68,13 +87,24 @@ pub struct Query {
 pub struct Malformed;
 
 /// A place in the message that moves forward only.
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     message: &'a [u8],
     offset: usize,
 }
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
+    /// At the start of `message`.
+    pub(super) fn new(message: &'a [u8]) -> Self {
+        Self { message, offset: 0 }
+    }
+
+    /// Whether all has been read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.offset == self.message.len()
+    }
+
+    /// The next `bytes` bytes.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Malformed> {
         let end = self.offset.checked_add(bytes).ok_or(Malformed)?;
         let taken = self.message.get(self.offset..end).ok_or(Malformed)?;
         self.offset = end;
@@ -85,7 +115,8 @@ impl<'a> Reader<'a> {
         Ok(self.take(1)?[0])
     }
 
-    fn word(&mut self) -> Result<u16, Malformed> {
+    /// The next two bytes as a number.
+    pub(super) fn word(&mut self) -> Result<u16, Malformed> {
         let bytes = self.take(2)?;
         Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
     }
@@ -121,14 +152,16 @@ impl<'a> Reader<'a> {
 }
 
 /// Reads the question and the OPT record; every other record is checked for its form and skipped.
-pub fn parse(message: &[u8], header: Header) -> Result<Query, Malformed> {
+///
+/// No question at all is well-formed: a client may ask for a cookie alone (RFC 7873 §5.4).
+pub fn parse(message: &[u8], header: Header) -> Result<Query<'_>, Malformed> {
     let mut reader = Reader { message, offset: HEADER_BYTES };
     let [questions, answers, authorities, additionals] = header.counts;
-    if questions != 1 {
-        return Err(Malformed);
-    }
-    let name = WireName::from_wire(reader.name()?);
-    let (qtype, qclass) = (reader.word()?, reader.word()?);
+    let (name, qtype, qclass) = match questions {
+        0 => (LowerName::new(&[]), 0, 0),
+        1 => (LowerName::new(reader.name()?), reader.word()?, reader.word()?),
+        _ => return Err(Malformed),
+    };
     let question_end = reader.offset;
     for _ in 0..u32::from(answers) + u32::from(authorities) {
         if skip_record(&mut reader)?.is_some() {
@@ -143,38 +176,27 @@ pub fn parse(message: &[u8], header: Header) -> Result<Query, Malformed> {
             return Err(Malformed); // More than one OPT (RFC 6891 §6.1.1).
         }
     }
-    if reader.offset != message.len() {
+    if !reader.is_at_end() {
         return Err(Malformed);
     }
     Ok(Query { name, qtype, qclass, question_end, edns })
 }
 
 /// Reads over one record. The result is its content if it is an OPT record.
-fn skip_record(reader: &mut Reader<'_>) -> Result<Option<Edns>, Malformed> {
+fn skip_record<'a>(reader: &mut Reader<'a>) -> Result<Option<Edns<'a>>, Malformed> {
     let root = reader.skip_name()?;
     let (rtype, class) = (reader.word()?, reader.word()?);
     let ttl = reader.take(4)?;
     let version = ttl[1];
     let bytes = reader.word()?;
-    let rdata = reader.take(usize::from(bytes))?;
+    let options = reader.take(usize::from(bytes))?;
     if rtype != TYPE_OPT {
         return Ok(None);
     }
     if !root {
         return Err(Malformed);
     }
-    Ok(Some(Edns { udp_bytes: class, version, nsid: has_nsid(rdata)? }))
-}
-
-fn has_nsid(rdata: &[u8]) -> Result<bool, Malformed> {
-    let mut reader = Reader { message: rdata, offset: 0 };
-    let mut nsid = false;
-    while reader.offset < rdata.len() {
-        let (code, bytes) = (reader.word()?, reader.word()?);
-        reader.take(usize::from(bytes))?;
-        nsid |= code == OPTION_NSID;
-    }
-    Ok(nsid)
+    Ok(Some(Edns { udp_bytes: class, version, options }))
 }
 
 #[cfg(test)]
@@ -191,17 +213,19 @@ mod tests {
         message
     }
 
-    fn read(message: &[u8]) -> Result<Query, Malformed> {
+    fn read(message: &[u8]) -> Result<Query<'_>, Malformed> {
         parse(message, Header::read(message).ok_or(Malformed)?)
     }
 
     #[test]
     fn edns_is_read_wherever_it_stands_among_the_additional_records() {
         let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x04\x00\x03\x00\x00";
-        let plain = read(&message([1, 0, 0, 0], b"")).expect("valid");
+        let without = message([1, 0, 0, 0], b"");
+        let plain = read(&without).expect("valid");
         assert_eq!((plain.qtype, plain.qclass, plain.edns), (1, 1, None));
-        let query = read(&message([1, 0, 0, 1], opt)).expect("valid");
-        assert_eq!(query.edns, Some(Edns { udp_bytes: 1232, version: 0, nsid: true }));
+        let with = message([1, 0, 0, 1], opt);
+        let query = read(&with).expect("valid");
+        assert_eq!(query.edns, Some(Edns { udp_bytes: 1232, version: 0, options: &opt[11..] }));
         let mut behind =
             b"\xc0\x0c\x00\x01\x00\x01\x00\x00\x00\x00\x00\x04\x7f\x00\x00\x01".to_vec();
         behind.extend_from_slice(opt);
@@ -212,7 +236,7 @@ mod tests {
     fn messages_that_break_a_rule_are_malformed() {
         let opt = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00";
         for (why, message) in [
-            ("no question", message([0, 0, 0, 0], b"")),
+            ("a question that is not counted", message([0, 0, 0, 0], b"")),
             ("two questions", message([2, 0, 0, 0], b"")),
             ("bytes behind the end", message([1, 0, 0, 0], b"\x00")),
             ("a promised record is missing", message([1, 0, 0, 1], b"")),
@@ -220,8 +244,8 @@ mod tests {
             ("OPT in the answer section", message([1, 1, 0, 0], opt)),
             ("OPT with an owner", message([1, 0, 0, 1], &[b"\x01a".as_slice(), opt].concat())),
             (
-                "option over its end",
-                message([1, 0, 0, 1], b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x03\0\x09"),
+                "options over the end",
+                message([1, 0, 0, 1], b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x03\0"),
             ),
         ] {
             assert_eq!(read(&message), Err(Malformed), "{why}");
@@ -229,6 +253,22 @@ mod tests {
         let mut pointer = message([1, 0, 0, 0], b"");
         pointer[12] = 0xc0;
         assert_eq!(read(&pointer), Err(Malformed), "compressed question");
+    }
+
+    #[test]
+    fn the_name_is_read_in_lower_case_and_may_fill_255_bytes() {
+        let named = |name: &[u8]| {
+            let head = [0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+            [&head[..], name, &[0, 1, 0, 1]].concat()
+        };
+        let mixed = named(b"\x05RaDiO\x00");
+        assert_eq!(read(&mixed).expect("valid").name.as_bytes(), b"\x05radio\x00");
+        let labels = [[1, b'A']; 127].concat();
+        let longest = named(&[labels.as_slice(), &[0]].concat());
+        let lower = [&[[1, b'a']; 127].concat()[..], &[0]].concat();
+        assert_eq!(read(&longest).expect("valid").name.as_bytes(), lower);
+        let over = named(&[labels.as_slice(), b"\x01a\x00"].concat());
+        assert_eq!(read(&over), Err(Malformed), "257 bytes");
     }
 
     proptest! {

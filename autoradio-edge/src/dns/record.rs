@@ -20,6 +20,10 @@ pub mod rtype {
     pub const HINFO: u16 = 13;
     /// IPv6 address.
     pub const AAAA: u16 = 28;
+    /// A question for the zone's changes (RFC 1995).
+    pub const IXFR: u16 = 251;
+    /// A question for the whole zone (RFC 5936).
+    pub const AXFR: u16 = 252;
     /// A question for every type (RFC 1035 §3.2.3).
     pub const ANY: u16 = 255;
 }

@@ -1,148 +1,144 @@
 //! Answers one message: pure, the same for UDP and TCP, and byte for byte what the kernel program answers.
 
+use autoradio_common::cookie::Verified;
 use autoradio_common::limits::{DNS_UDP_BYTES_MAX, DNS_UDP_BYTES_PLAIN};
-use autoradio_common::wire::{
-    CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, FLAG_TRUNCATED, FLAGS_ECHOED, HEADER_BYTES,
-    MASK_OPCODE, OPT_RECORD,
-};
+use autoradio_common::wire::{CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, HEADER_BYTES};
 
+use super::options::{Options, ReplyOptions};
+use super::policy::{Asked, Transport};
 use super::query::{self, Edns, Header, Query};
+use super::record::rtype;
+use super::reply::{Parts, Replied, write_bare};
 use super::zone::{Answer, Lookup, Zone, rcode};
 
-/// Query types that ask for a transfer of the zone (RFC 5936, RFC 1995): refused.
-const TRANSFERS: [u16; 2] = [252, 251];
-
-/// How the message came, which says how large the reply may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// One datagram each way.
-    Udp,
-    /// A stream: no limit but the length field's.
-    Tcp,
-}
-
-/// A reply, and its response code for the counters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reply {
-    /// The DNS message.
-    pub bytes: Vec<u8>,
-    /// Response code, BADVERS included.
-    pub rcode: u16,
-}
+/// A reply without records.
+const NO_RECORDS: &Answer =
+    &Answer { rcode: 0, answers: 0, authorities: 0, additionals: 0, bytes: Vec::new() };
 
 /// Largest DNS reply that may go out in one UDP datagram, in bytes of DNS message.
 ///
-/// `edns` is the query's OPT record. Result: `512..=1232`.
+/// `edns_bytes` is the size announced in the OPT record, `None` without one. Result: `512..=1232`.
 /// Sources: RFC 1035 §4.2.1 (512), RFC 6891 §6.2.3 (below 512 counts as 512), DNS Flag Day 2020 (1232).
-pub fn udp_reply_bytes_max(edns: Option<Edns>) -> u16 {
-    edns.map_or(DNS_UDP_BYTES_PLAIN, |edns| {
-        edns.udp_bytes.clamp(DNS_UDP_BYTES_PLAIN, DNS_UDP_BYTES_MAX)
-    })
+pub fn udp_reply_bytes_max(edns_bytes: Option<u16>) -> u16 {
+    edns_bytes
+        .map_or(DNS_UDP_BYTES_PLAIN, |bytes| bytes.clamp(DNS_UDP_BYTES_PLAIN, DNS_UDP_BYTES_MAX))
 }
 
-/// Answers a message from the zone. `draw` picks the variant; `node` names this server to clients that ask (NSID).
+/// Answers a message from the zone into `out`, whose content is replaced. Allocates nothing but `out`'s room.
 ///
 /// `None`: no reply may be sent, because the message is a response or has no header (replies to replies would loop).
-pub fn respond(message: &[u8], zone: &Zone, node: &str, draw: u8, via: Transport) -> Option<Reply> {
+pub fn respond(
+    message: &[u8],
+    zone: &Zone,
+    asked: &Asked<'_>,
+    out: &mut Vec<u8>,
+) -> Option<Replied> {
+    out.clear();
     let header = Header::read(message)?;
     if header.flags & FLAG_RESPONSE != 0 {
         return None;
     }
-    if header.opcode() != 0 {
-        return Some(bare(header, rcode::NOT_IMP));
-    }
     let Ok(query) = query::parse(message, header) else {
-        return Some(bare(header, rcode::FORM_ERR));
+        let rcode = if header.opcode() == 0 { rcode::FORM_ERR } else { rcode::NOT_IMP };
+        return Some(write_bare(header, rcode, out));
     };
-    let answering = Answering { message, header, query: &query, node, via };
-    Some(answering.reply(zone, draw))
-}
-
-/// A reply of a header alone: to what cannot be read or is not supported.
-fn bare(header: Header, rcode: u16) -> Reply {
-    let flags = FLAG_RESPONSE | (header.flags & (FLAGS_ECHOED | MASK_OPCODE)) | rcode;
-    let mut bytes = Vec::with_capacity(HEADER_BYTES);
-    for word in [header.id, flags, 0, 0, 0, 0] {
-        bytes.extend_from_slice(&word.to_be_bytes());
-    }
-    Reply { bytes, rcode }
+    let question = &message[HEADER_BYTES..query.question_end];
+    let answering = Answering { header, question, query: &query, asked };
+    Some(answering.reply(zone, out))
 }
 
 struct Answering<'a> {
-    message: &'a [u8],
     header: Header,
-    query: &'a Query,
-    node: &'a str,
-    via: Transport,
+    question: &'a [u8],
+    query: &'a Query<'a>,
+    asked: &'a Asked<'a>,
 }
 
-impl Answering<'_> {
-    fn reply(&self, zone: &Zone, draw: u8) -> Reply {
-        if self.query.edns.is_some_and(|edns| edns.version != 0) {
-            return self.without_records(rcode::BAD_VERS);
+impl<'a> Answering<'a> {
+    fn reply(&self, zone: &Zone, out: &mut Vec<u8>) -> Replied {
+        let edns = self.query.edns;
+        // An OPT record that cannot be used is answered by one without options (RFC 6891 §7).
+        let plain = edns.map(|_| ReplyOptions::default());
+        if self.header.opcode() != 0 {
+            return self.error(rcode::NOT_IMP, plain, out);
         }
-        if self.query.qclass != CLASS_IN || TRANSFERS.contains(&self.query.qtype) {
-            return self.without_records(rcode::REFUSED);
+        if edns.is_some_and(|edns| edns.version != 0) {
+            return self.error(rcode::BAD_VERS, plain, out);
+        }
+        let Ok(opt) = edns.map(|edns| self.options(edns)).transpose() else {
+            return self.error(rcode::FORM_ERR, plain, out);
+        };
+        if self.question.is_empty() {
+            return self.cookie_alone(opt, out);
+        }
+        if let Some(rcode) = refusal(self.query) {
+            return self.error(rcode, opt, out);
         }
         match zone.lookup(self.query.name.as_bytes(), self.query.qtype) {
-            Lookup::Found(set) => self.authoritative(set.pick(draw)),
-            Lookup::NoData(answer) | Lookup::NxDomain(answer) => self.authoritative(answer),
-            Lookup::Outside => self.without_records(rcode::REFUSED),
+            Lookup::Found(set) => self.authoritative(set.pick(self.asked.slot()), opt, out),
+            Lookup::NoData(answer) | Lookup::NxDomain(answer) => {
+                self.authoritative(answer, opt, out)
+            }
+            Lookup::Outside => self.error(rcode::REFUSED, opt, out),
         }
     }
 
-    fn authoritative(&self, answer: &Answer) -> Reply {
-        let opt = self.opt(answer.rcode);
-        let bytes = self.query.question_end + answer.bytes.len() + opt.len();
-        if bytes > self.reply_bytes_max() {
-            return self.write(FLAG_AUTHORITATIVE | FLAG_TRUNCATED, &Answer::default(), &opt);
-        }
-        self.write(FLAG_AUTHORITATIVE, answer, &opt)
+    fn options(&self, edns: Edns<'a>) -> Result<ReplyOptions<'a>, query::Malformed> {
+        ReplyOptions::to(&Options::read(edns.options)?, self.asked)
     }
 
-    fn without_records(&self, rcode: u16) -> Reply {
-        let answer = Answer { rcode: rcode & 0xf, ..Answer::default() };
-        let reply = self.write(0, &answer, &self.opt(rcode));
-        Reply { rcode, ..reply }
+    /// The answer to a client that asks for nothing but a cookie (RFC 7873 §5.4).
+    fn cookie_alone(&self, opt: Option<ReplyOptions<'_>>, out: &mut Vec<u8>) -> Replied {
+        let rcode = match opt {
+            Some(opt) if opt.verified == Some(Verified::Not) => rcode::BAD_COOKIE,
+            Some(opt) if opt.has_cookie() => rcode::NO_ERROR,
+            _ => rcode::FORM_ERR,
+        };
+        self.error(rcode, opt, out)
+    }
+
+    fn authoritative(
+        &self,
+        answer: &Answer,
+        opt: Option<ReplyOptions<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Replied {
+        let (header, question, rcode) = (self.header, self.question, answer.rcode);
+        let flags = FLAG_AUTHORITATIVE;
+        let replied = Parts { header, flags, rcode, question, answer, opt }.write(out);
+        if out.len() > self.reply_bytes_max() {
+            replied.truncate(out);
+        }
+        replied
+    }
+
+    /// A reply without records, by no authority.
+    fn error(&self, rcode: u16, opt: Option<ReplyOptions<'_>>, out: &mut Vec<u8>) -> Replied {
+        let (header, question, answer) = (self.header, self.question, NO_RECORDS);
+        Parts { header, flags: 0, rcode, question, answer, opt }.write(out)
     }
 
     fn reply_bytes_max(&self) -> usize {
-        match self.via {
-            Transport::Udp => usize::from(udp_reply_bytes_max(self.query.edns)),
+        match self.asked.via {
+            Transport::Udp => {
+                usize::from(udp_reply_bytes_max(self.query.edns.map(|edns| edns.udp_bytes)))
+            }
             Transport::Tcp => usize::from(u16::MAX),
         }
     }
+}
 
-    /// The OPT record of the reply: only where the query had one (RFC 6891 §7).
-    fn opt(&self, rcode: u16) -> Vec<u8> {
-        let Some(edns) = self.query.edns else {
-            return Vec::new();
-        };
-        let mut opt = OPT_RECORD.to_vec();
-        opt[5] = (rcode >> 4) as u8;
-        if edns.nsid && edns.version == 0 {
-            let name = self.node.as_bytes();
-            opt[10] = (4 + name.len()) as u8;
-            opt.extend_from_slice(&[0, 3, 0, name.len() as u8]);
-            opt.extend_from_slice(name);
-        }
-        opt
+/// The code for a question that no record could answer, if it is one.
+fn refusal(query: &Query<'_>) -> Option<u16> {
+    if query.qclass != CLASS_IN {
+        return Some(rcode::REFUSED);
     }
-
-    fn write(&self, flags: u16, answer: &Answer, opt: &[u8]) -> Reply {
-        let echoed = self.header.flags & FLAGS_ECHOED;
-        let additionals = answer.additionals + u16::from(!opt.is_empty());
-        let flags = FLAG_RESPONSE | flags | echoed | answer.rcode;
-        let question = &self.message[HEADER_BYTES..self.query.question_end];
-        let mut bytes =
-            Vec::with_capacity(self.query.question_end + answer.bytes.len() + opt.len());
-        for word in [self.header.id, flags, 1, answer.answers, answer.authorities, additionals] {
-            bytes.extend_from_slice(&word.to_be_bytes());
-        }
-        bytes.extend_from_slice(question);
-        bytes.extend_from_slice(&answer.bytes);
-        bytes.extend_from_slice(opt);
-        Reply { bytes, rcode: answer.rcode }
+    match query.qtype {
+        rtype::ANY => None,
+        rtype::IXFR | rtype::AXFR => Some(rcode::REFUSED),
+        // Questions about more than records (RFC 6895 §3.1); none of them is known here.
+        128..=255 => Some(rcode::NOT_IMP),
+        _ => None,
     }
 }
 

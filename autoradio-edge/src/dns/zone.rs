@@ -11,7 +11,7 @@ use autoradio_common::limits::{SLOTS, VARIANT_BYTES_MAX};
 use super::name::WireName;
 use super::record::rtype;
 
-/// Response codes in use (RFC 1035 §4.1.1, RFC 6891 §9).
+/// Response codes in use (RFC 1035 §4.1.1, RFC 6891 §9, RFC 7873 §8).
 pub mod rcode {
     /// No error.
     pub const NO_ERROR: u16 = 0;
@@ -25,6 +25,8 @@ pub mod rcode {
     pub const REFUSED: u16 = 5;
     /// Unknown EDNS version.
     pub const BAD_VERS: u16 = 16;
+    /// A server cookie that is not valid, where only it was asked about (RFC 7873 §5.4).
+    pub const BAD_COOKIE: u16 = 23;
 }
 
 /// One pre-serialised answer: everything between the question and the OPT record.

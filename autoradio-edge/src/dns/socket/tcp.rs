@@ -1,7 +1,7 @@
 //! DNS over TCP (RFC 7766): length-prefixed messages, any number per connection, answered in order.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::dns::respond::Transport;
-use crate::dns::{DnsError, Responder};
+use crate::clock;
+use crate::dns::{DnsError, Responder, Transport};
 
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 256;
@@ -43,8 +43,8 @@ impl TcpServer {
                 () = cancel.cancelled() => return,
                 accepted = self.listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, client) = match accepted {
+                Ok((stream, client)) => (stream, client.ip()),
                 Err(error) => {
                     metrics::counter!("autoradio_dns_tcp_accept_errors_total").increment(1);
                     debug!(%error, "DNS over TCP: a connection could not be accepted");
@@ -61,7 +61,7 @@ impl TcpServer {
             tokio::spawn(async move {
                 let _place = place;
                 // However a client ends its connection is its own affair.
-                let _ = cancel.run_until_cancelled(serve(stream, &responder)).await;
+                let _ = cancel.run_until_cancelled(serve(stream, client, &responder)).await;
             });
         }
     }
@@ -79,12 +79,13 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn serve(mut stream: TcpStream, responder: &Responder) -> io::Result<()> {
+async fn serve(mut stream: TcpStream, client: IpAddr, responder: &Responder) -> io::Result<()> {
     let idle = Duration::from_millis(DNS_TCP_IDLE_MS);
     let mut message = Vec::new();
     loop {
         timeout(idle, read_message(&mut stream, &mut message)).await??;
-        let Some(reply) = responder.answer(&message, Transport::Tcp) else {
+        let Some(reply) = responder.answer(&message, client, clock::unix_s(), Transport::Tcp)
+        else {
             return Ok(()); // A response or half a header: this is no DNS client.
         };
         let mut framed = (reply.len() as u16).to_be_bytes().to_vec();

@@ -1,7 +1,7 @@
 //! DNS over UDP: one socket per listening address; replies leave from the address that was asked.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 use tracing::trace;
 
-use crate::dns::respond::Transport;
-use crate::dns::{DnsError, Responder};
+use crate::clock;
+use crate::dns::{DnsError, Responder, Transport};
 
 /// Longest query read, in bytes; a longer one is cut and answered FORMERR.
 const QUERY_BYTES_MAX: usize = 4_096;
@@ -78,10 +78,17 @@ async fn serve_one(socket: &UdpSocket, responder: &Responder) -> io::Result<()> 
     if port_of(&client) == Some(0) {
         return Ok(()); // Nobody can listen there; a reply would only help a reflector.
     }
-    let Some(reply) = responder.answer(&buffer[..bytes], Transport::Udp) else {
+    let Some(address) = address_of(&client) else { return Ok(()) };
+    let now_s = clock::unix_s();
+    let Some(reply) = responder.answer(&buffer[..bytes], address, now_s, Transport::Udp) else {
         return Ok(());
     };
     socket.async_io(Interest::WRITABLE, || send(socket, &reply, &client, asked)).await
+}
+
+fn address_of(client: &SockaddrStorage) -> Option<IpAddr> {
+    let v4 = client.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+    v4.or_else(|| client.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }
 
 fn port_of(client: &SockaddrStorage) -> Option<u16> {

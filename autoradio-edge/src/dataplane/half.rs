@@ -1,0 +1,388 @@
+//! What one half of the kernel's maps holds, and what must change for it to hold another zone. Pure.
+//!
+//! The other half is in force meanwhile. Little of a zone changes from one placement to the next, so sets keep their places
+//! as long as they say the same, and only what differs is written.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use autoradio_common::limits::{
+    KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX, NAME_BYTES_MAX, VARIANTS_PER_NAME_MAX,
+};
+use autoradio_common::zone::{
+    AnswerRef, NAME_KEY_BYTES, NONE, NameKey, NameRecord, SlotTable, Variant, ZoneHead,
+};
+
+use super::desired::{Content, Desired, NO_DATA, NX_DOMAIN, PLACES, SetIndex};
+use crate::dns::{Answer, RecordSet};
+
+/// Where the sets with places of their own stand, and for how many variants: four of one answer, two of all nodes.
+const PLACE_RUNS: [Run; PLACES] = {
+    let crowd = VARIANTS_PER_NAME_MAX as u32;
+    [
+        Run { first: 0, length: 1, table: NONE },
+        Run { first: 1, length: 1, table: NONE },
+        Run { first: 2, length: 1, table: NONE },
+        Run { first: 3, length: 1, table: NONE },
+        Run { first: 4, length: crowd, table: 0 },
+        Run { first: 4 + crowd, length: crowd, table: 1 },
+    ]
+};
+/// Variants and slot tables before those of all other sets.
+const PLACED_VARIANTS: u32 = 4 + 2 * VARIANTS_PER_NAME_MAX as u32;
+const PLACED_TABLES: u32 = 2;
+
+/// What of a zone is not in the maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// Names over the limit.
+    pub names_left_out: usize,
+    /// Different answers over the limits.
+    pub sets_left_out: usize,
+}
+
+impl Fit {
+    /// Whether everything is.
+    pub fn is_whole(self) -> bool {
+        self == Self::default()
+    }
+}
+
+/// What must be written.
+#[derive(Debug)]
+pub(super) struct Change {
+    /// Variants by their index in the map.
+    pub(super) variants: Vec<(u32, Variant)>,
+    /// Slot tables by their index in the map.
+    pub(super) slot_tables: Vec<(u32, SlotTable)>,
+    /// Names that go.
+    pub(super) removed: Vec<NameKey>,
+    /// Names that come or change.
+    pub(super) names: Vec<(NameKey, NameRecord)>,
+    /// What holds for the half as a whole.
+    pub(super) head: ZoneHead,
+    /// What did not fit.
+    pub(super) fit: Fit,
+}
+
+/// A part of the half's variants and slot tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Run {
+    first: u32,
+    length: u32,
+    table: u32,
+}
+
+/// One half: 0 or 1.
+#[derive(Debug)]
+pub(super) struct Half {
+    number: u32,
+    names: HashMap<NameKey, NameRecord>,
+    placed: [Option<Arc<RecordSet>>; PLACES],
+    runs: HashMap<Content, Run>,
+    variants: Room,
+    slot_tables: Room,
+}
+
+impl Half {
+    /// An empty half.
+    pub(super) fn new(number: u32) -> Self {
+        Self {
+            number,
+            names: HashMap::new(),
+            placed: Default::default(),
+            runs: HashMap::new(),
+            variants: Room::new(PLACED_VARIANTS, KERNEL_VARIANTS_MAX),
+            slot_tables: Room::new(PLACED_TABLES, KERNEL_SLOT_TABLES_MAX),
+        }
+    }
+
+    /// Takes over what is desired; the result is what must be written for it to be true.
+    pub(super) fn plan(&mut self, desired: &Desired) -> Change {
+        let mut change = Change {
+            variants: Vec::new(),
+            slot_tables: Vec::new(),
+            removed: Vec::new(),
+            names: Vec::new(),
+            head: head(desired),
+            fit: Fit { names_left_out: desired.names_left_out, sets_left_out: 0 },
+        };
+        self.forget_unused(desired);
+        let sets = desired.sets.iter().enumerate();
+        let refs: Vec<_> =
+            sets.map(|(at, set)| self.place(at, set.as_ref(), &mut change)).collect();
+        change.fit.sets_left_out = refs
+            .iter()
+            .zip(&desired.sets)
+            .filter(|(at, set)| at.is_nothing() && set.is_some())
+            .count();
+        if desired.names_left_out == 0 {
+            change.head.nx_domain = refs[NX_DOMAIN];
+        }
+        self.rename(desired, &refs, &mut change);
+        change
+    }
+
+    /// Gives back the room of sets that no name has any more.
+    fn forget_unused(&mut self, desired: &Desired) {
+        let wanted: std::collections::HashSet<_> =
+            desired.sets[PLACES..].iter().flatten().cloned().map(Content).collect();
+        let (variants, slot_tables) = (&mut self.variants, &mut self.slot_tables);
+        self.runs.retain(|content, run| {
+            let stays = wanted.contains(content);
+            if !stays {
+                variants.give_back(run.first, run.length);
+                slot_tables.give_back(run.table, u32::from(run.table != NONE));
+            }
+            stays
+        });
+    }
+
+    /// Makes a set stand in the maps; the result is how a name refers to it.
+    fn place(
+        &mut self,
+        index: SetIndex,
+        set: Option<&Arc<RecordSet>>,
+        change: &mut Change,
+    ) -> AnswerRef {
+        let Some(set) = set.filter(|set| set.fits_kernel()) else {
+            return AnswerRef::NOTHING;
+        };
+        let count = set.variants.len() as u32;
+        let (run, before) = if let Some(place) = PLACE_RUNS.get(index) {
+            if count > place.length {
+                return AnswerRef::NOTHING;
+            }
+            (*place, self.placed[index].replace(set.clone()))
+        } else if let Some(run) = self.runs.get(&Content(set.clone())) {
+            return self.reference(*run, count);
+        } else {
+            let Some(run) = self.take_room(count) else { return AnswerRef::NOTHING };
+            self.runs.insert(Content(set.clone()), run);
+            (run, None)
+        };
+        self.write(run, before.as_deref(), set, change);
+        self.reference(run, count)
+    }
+
+    fn take_room(&mut self, count: u32) -> Option<Run> {
+        let table = if count > 1 { self.slot_tables.take(1)? } else { NONE };
+        let Some(first) = self.variants.take(count) else {
+            self.slot_tables.give_back(table, u32::from(table != NONE));
+            return None;
+        };
+        Some(Run { first, length: count, table })
+    }
+
+    fn reference(&self, run: Run, count: u32) -> AnswerRef {
+        let slot_table =
+            if count > 1 { self.number * KERNEL_SLOT_TABLES_MAX + run.table } else { NONE };
+        AnswerRef { variants_first: self.number * KERNEL_VARIANTS_MAX + run.first, slot_table }
+    }
+
+    /// Writes what of a set differs from what stands there.
+    fn write(&self, run: Run, before: Option<&RecordSet>, set: &RecordSet, change: &mut Change) {
+        let first = self.number * KERNEL_VARIANTS_MAX + run.first;
+        for (index, answer) in set.variants.iter().enumerate() {
+            if before.and_then(|before| before.variants.get(index)) != Some(answer) {
+                change.variants.extend(variant(answer).map(|new| (first + index as u32, new)));
+            }
+        }
+        if run.table != NONE && before.is_none_or(|before| before.slots != set.slots) {
+            let table = SlotTable { variant: *set.slots };
+            change.slot_tables.push((self.number * KERNEL_SLOT_TABLES_MAX + run.table, table));
+        }
+    }
+
+    fn rename(&mut self, desired: &Desired, refs: &[AnswerRef], change: &mut Change) {
+        let (before, mut stayed) = (self.names.len(), 0);
+        for name in &desired.names {
+            let [a, aaaa, ns, soa] = name.sets.map(|set| refs[set]);
+            let record = NameRecord { a, aaaa, ns, soa, no_data: refs[NO_DATA] };
+            let old = self.names.insert(name.key, record);
+            stayed += usize::from(old.is_some());
+            if old != Some(record) {
+                change.names.push((name.key, record));
+            }
+        }
+        if stayed < before {
+            let wanted: std::collections::HashSet<_> =
+                desired.names.iter().map(|name| name.key).collect();
+            let gone = self.names.extract_if(|key, _| !wanted.contains(key));
+            change.removed = gone.map(|(key, _)| key).collect();
+        }
+    }
+}
+
+fn head(desired: &Desired) -> ZoneHead {
+    let mut apex = desired.apex.map_or([0; NAME_KEY_BYTES], |key| key.bytes);
+    apex[NAME_BYTES_MAX] = 0;
+    // A zone whose name is too long has no name that the program reads: nothing ends in 64 bytes.
+    let apex_bytes = desired.apex.map_or(NAME_KEY_BYTES, |_| desired.apex_bytes) as u32;
+    ZoneHead { apex, apex_bytes, nx_domain: AnswerRef::NOTHING }
+}
+
+fn variant(answer: &Answer) -> Option<Variant> {
+    let counts = [answer.answers, answer.authorities, answer.additionals];
+    Variant::new(answer.rcode, counts, &answer.bytes)
+}
+
+/// Which elements of an array are free.
+#[derive(Debug)]
+struct Room {
+    taken: Vec<bool>,
+    first: usize,
+}
+
+impl Room {
+    /// The elements from `first` up to `end`.
+    fn new(first: u32, end: u32) -> Self {
+        Self { taken: vec![false; end as usize], first: first as usize }
+    }
+
+    /// Takes `count` elements in a row, the first that are free.
+    fn take(&mut self, count: u32) -> Option<u32> {
+        let (mut start, count) = (self.first, count as usize);
+        while start + count <= self.taken.len() {
+            match self.taken[start..start + count].iter().rposition(|taken| *taken) {
+                None => {
+                    self.taken[start..start + count].fill(true);
+                    return Some(start as u32);
+                }
+                Some(taken) => start += taken + 1,
+            }
+        }
+        None
+    }
+
+    fn give_back(&mut self, first: u32, count: u32) {
+        if count > 0 {
+            self.taken[first as usize..(first + count) as usize].fill(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::cluster::Snapshot;
+    use crate::dns::{Zone, ZoneSettings, compile};
+    use crate::placement::place;
+    use crate::placement::tests::one_node_snapshot;
+
+    fn zone_at(revision: i64, answers_max: usize) -> Zone {
+        let snapshot = Snapshot { revision, ..one_node_snapshot() };
+        let settings = ZoneSettings::new("radio.example.com", answers_max, &[]).expect("settings");
+        compile(&place(&snapshot), &settings)
+    }
+
+    /// The half's maps, as the changes written so far make them.
+    #[derive(Default)]
+    struct Maps {
+        variants: HashMap<u32, Variant>,
+        names: HashMap<NameKey, NameRecord>,
+    }
+
+    impl Maps {
+        fn apply(&mut self, change: &Change) {
+            for key in &change.removed {
+                assert!(self.names.remove(key).is_some(), "removed what is not there");
+            }
+            self.variants.extend(change.variants.iter().copied());
+            self.names.extend(change.names.iter().copied());
+        }
+
+        /// What they answer about a name's A records, whatever the draw.
+        fn first_a(&self, zone: &Zone, name: &str) -> Option<&[u8]> {
+            let key = NameKey::new(zone.apex.child(name).as_bytes(), 1)?;
+            let variant = &self.variants[&self.names.get(&key)?.a.variants_first];
+            Some(&variant.bytes[..usize::from(variant.length)])
+        }
+    }
+
+    #[test]
+    fn a_new_serial_number_changes_the_answers_with_the_soa_and_nothing_else() {
+        let mut half = Half::new(1);
+        let first = half.plan(&Desired::new(&zone_at(1, 3), 1));
+        assert!(first.fit.is_whole() && !first.head.nx_domain.is_nothing());
+        let again = half.plan(&Desired::new(&zone_at(1, 3), 3));
+        assert_eq!((again.variants.len(), again.names.len(), again.removed.len()), (0, 0, 0));
+        let second = half.plan(&Desired::new(&zone_at(2, 3), 5));
+        let mut indices: Vec<_> = second.variants.iter().map(|(index, _)| *index).collect();
+        indices.sort_unstable();
+        let base = KERNEL_VARIANTS_MAX;
+        assert_eq!(indices, [base, base + 1, base + 2], "no data, no name, SOA");
+        assert_eq!((second.names.len(), second.removed.len()), (0, 0));
+    }
+
+    #[test]
+    fn names_come_change_and_go() {
+        let (mut half, mut maps) = (Half::new(1), Maps::default());
+        let mut zone = zone_at(1, 3);
+        maps.apply(&half.plan(&Desired::new(&zone, 1)));
+        assert_eq!(maps.names.len(), zone.names.len());
+        let address = |last| {
+            let mut answer = Answer { answers: 1, ..Answer::default() };
+            let owner = crate::dns::record::Owner::Question;
+            let address = IpAddr::from([192, 0, 2, last]);
+            crate::dns::record::push_address(&mut answer.bytes, owner, 10, address);
+            answer
+        };
+        for last in [1, 2] {
+            let set = Some(Arc::new(RecordSet::fixed(address(last))));
+            let sets = crate::dns::NameSets { a: set, ..Default::default() };
+            zone.names.insert(zone.apex.child("new"), sets);
+            maps.apply(&half.plan(&Desired::new(&zone, 1)));
+            assert_eq!(maps.first_a(&zone, "new"), Some(&*address(last).bytes));
+        }
+        zone.names.remove(&zone.apex.child("new"));
+        maps.apply(&half.plan(&Desired::new(&zone, 1)));
+        assert_eq!(maps.first_a(&zone, "new"), None);
+        assert_eq!(maps.names.len(), zone.names.len());
+        assert_eq!(maps.names, half.names);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_left_to_userspace_and_said() {
+        let mut zone = zone_at(1, 3);
+        for number in 0..KERNEL_VARIANTS_MAX {
+            let answer = Answer {
+                answers: 1,
+                bytes: [&[0; 12], number.to_be_bytes().as_slice()].concat(),
+                ..Answer::default()
+            };
+            let a = Some(Arc::new(RecordSet::fixed(answer)));
+            let sets = crate::dns::NameSets { a, ..Default::default() };
+            zone.names.insert(zone.apex.child(&format!("n{number}")), sets);
+        }
+        let mut half = Half::new(0);
+        let change = half.plan(&Desired::new(&zone, 2));
+        let rest = (PLACED_VARIANTS + 1) as usize; // One is the node's own.
+        assert_eq!(change.fit, Fit { names_left_out: 0, sets_left_out: rest });
+        assert!(!change.head.nx_domain.is_nothing(), "every name is there");
+        let nothing = change.names.iter().filter(|(_, record)| record.a.is_nothing());
+        assert_eq!(nothing.count(), rest);
+        let full = half.plan(&Desired::new(&zone_at(2, 3), 4));
+        assert!(full.fit.is_whole(), "there is room again");
+    }
+
+    #[test]
+    fn without_all_names_no_name_is_said_not_to_exist() {
+        let zone = zone_at(1, 3);
+        let mut desired = Desired::new(&zone, 1);
+        desired.names_left_out = 1;
+        let change = Half::new(1).plan(&desired);
+        assert!(change.head.nx_domain.is_nothing() && !change.fit.is_whole());
+    }
+
+    #[test]
+    fn runs_of_variants_are_taken_where_they_fit() {
+        let mut room = Room::new(2, 10);
+        assert_eq!((room.take(3), room.take(2), room.take(3)), (Some(2), Some(5), Some(7)));
+        assert_eq!(room.take(1), None);
+        room.give_back(5, 2);
+        assert_eq!((room.take(3), room.take(2)), (None, Some(5)));
+    }
+}
