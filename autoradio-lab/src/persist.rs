@@ -32,6 +32,9 @@ pub struct Record {
     /// Whether etcd asks for certificates, all signed by the lab's own authority.
     #[serde(default)]
     pub tls: bool,
+    /// Whether its one node and its one client share a wire, with no bridge between them.
+    #[serde(default)]
+    pub direct: bool,
     /// What else every daemon is started with.
     #[serde(default)]
     pub args: Vec<String>,
