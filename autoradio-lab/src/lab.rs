@@ -53,6 +53,7 @@ impl Lab {
                 binaries: target.join(profile),
                 tls: false,
                 own_wall_clocks: false,
+                direct: false,
                 args: Vec::new(),
                 owner_process: Some(std::process::id()),
             },
@@ -188,10 +189,14 @@ impl Lab {
     }
 
     fn make(&self, network: Network) -> Result<(), LabError> {
-        topology::create_bridge(network)?;
         for host in self.hosts() {
             fs::create_dir_all(host.folder()).map_err(LabError::file(host.folder()))?;
-            topology::create_host(network, host)?;
+        }
+        if self.record.direct {
+            topology::create_pair(network, self.node(1).host(), self.client(1).host())?;
+        } else {
+            topology::create_bridge(network)?;
+            self.hosts().try_for_each(|host| topology::create_host(network, host))?;
         }
         if self.record.tls {
             let authority = Authority::create(&persist::folder(self.name()))?;
@@ -253,6 +258,14 @@ impl Builder {
     #[must_use]
     pub fn xdp(mut self, mode: &str) -> Self {
         mode.clone_into(&mut self.record.xdp);
+        self
+    }
+
+    /// One node and one client on one wire, with no bridge between them and no program on the
+    /// client's end: for load generators that bring their own. Such a wire cannot be cut.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        (self.record.nodes, self.record.clients, self.record.direct) = (1, 1, true);
         self
     }
 

@@ -35,6 +35,9 @@ pub struct Record {
     /// Whether every daemon has a wall clock of its own.
     #[serde(default)]
     pub own_wall_clocks: bool,
+    /// Whether its one node and its one client share a wire, with no bridge between them.
+    #[serde(default)]
+    pub direct: bool,
     /// What else every daemon is started with.
     #[serde(default)]
     pub args: Vec<String>,

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::Toolchain;
 use crate::{output, process, workspace};
 
-/// The crate's programs: the daemon's, and the one for a veth's far end.
-const PROGRAMS: [&str; 2] = ["autoradio", "pass"];
+/// The crate's programs: the daemon's, the one for a veth's far end, and the bench's limit.
+const PROGRAMS: [&str; 3] = ["autoradio", "pass", "reflect"];
 const TARGET: &str = "bpfel-unknown-none";
 
 #[derive(clap::Args)]
