@@ -21,7 +21,7 @@ use crate::api::Sources;
 use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
 use crate::dataplane::{Look, XdpMode};
-use crate::dns::Responder;
+use crate::dns::{Responder, TcpClients};
 use crate::http::{FrontSettings, FrontStats, SourceGate};
 use crate::icecast::{self, Icecast};
 use crate::placement::{Ledger, Placement};
@@ -153,10 +153,13 @@ impl Node {
     pub(super) fn serve(&self, ports: Ports, sources: Sources) {
         let stop = || self.stop_serving.clone();
         for server in ports.dns_udp {
-            self.serving.spawn(server.run(self.responder.clone(), stop()));
+            let answering = server.run(self.responder.clone(), stop());
+            self.serving.spawn(self.alarm.watch("DNS over UDP", answering));
         }
+        let dns_clients = Arc::new(TcpClients::default());
         for server in ports.dns_tcp {
-            self.serving.spawn(server.run(self.responder.clone(), stop()));
+            let answering = server.run(self.responder.clone(), dns_clients.clone(), stop());
+            self.serving.spawn(self.alarm.watch("DNS over TCP", answering));
         }
         let settings = FrontSettings {
             domain: self.config.domain.clone(),
