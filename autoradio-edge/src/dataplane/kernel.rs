@@ -81,7 +81,7 @@ impl Kernel {
         }
         let mut ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
-        Ok(Self {
+        let mut kernel = Self {
             mode: XdpMode::Off,
             settings: settings_for(addresses),
             in_force: false,
@@ -92,7 +92,9 @@ impl Kernel {
             latency: open(&mut ebpf, "LATENCY")?,
             trace_events: Some(open(&mut ebpf, "TRACE")?),
             ebpf,
-        })
+        };
+        kernel.write_settings()?;
+        Ok(kernel)
     }
 
     /// Attaches the program to `interface`. The result is the mode in use.
