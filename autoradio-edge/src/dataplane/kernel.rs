@@ -113,7 +113,7 @@ impl Kernel {
 
     fn with_maps(mut ebpf: Ebpf, addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
-        Ok(Self {
+        let mut kernel = Self {
             mode: XdpMode::Off,
             settings: settings_for(addresses),
             attachment: Attachment::default(),
@@ -125,7 +125,9 @@ impl Kernel {
             latency: open(&mut ebpf, "LATENCY")?,
             trace_events: Some(open(&mut ebpf, "TRACE")?),
             ebpf,
-        })
+        };
+        kernel.write_settings()?;
+        Ok(kernel)
     }
 
     /// Goes on from what the maps say: the zone in force, and until when. What else they say, this process knows better.
