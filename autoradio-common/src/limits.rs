@@ -58,9 +58,24 @@ pub const KERNEL_OPTIONS_MAX: usize = 8;
 pub const DNS_UDP_BYTES_MAX: u16 = 1_232;
 /// Largest DNS message over UDP without EDNS, in bytes (RFC 1035 §4.2.1).
 pub const DNS_UDP_BYTES_PLAIN: u16 = 512;
-/// DNS clients connected by TCP at one time.
+/// Longest DNS query that userspace reads, in bytes of DNS message. A longer one is cut and so malformed on UDP; on TCP it
+/// ends the connection.
+pub const DNS_QUERY_BYTES_MAX: usize = 4_096;
+/// Queries that one thread takes from, and replies it gives to the system at one time.
+pub const DNS_UDP_BATCH: usize = 64;
+/// Threads that answer one listening address over UDP, at most one for each core.
+pub const DNS_UDP_THREADS_MAX: usize = 32;
+/// Queries, and replies, that wait in the system for each of them, in bytes.
+pub const DNS_UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// Client prefixes whose rates userspace knows at one time; those that owe least are forgotten for new ones.
+pub const DNS_LIMITER_CELLS: usize = 65_536;
+/// DNS clients connected by TCP at one time. One more makes the longest silent give way.
 pub const DNS_TCP_CLIENTS_MAX: usize = 1_024;
-/// Silence after which a DNS client on TCP is closed, in milliseconds (RFC 7766 §6.2.3).
+/// Of these, clients of one prefix.
+pub const DNS_TCP_CLIENTS_PER_PREFIX_MAX: usize = 32;
+/// Replies to one client that are gathered before they are written, in bytes; one reply more at most.
+pub const DNS_TCP_REPLIES_BYTES: usize = 16 * 1024;
+/// Time after its last whole message, or its coming, when a DNS client on TCP is closed, in milliseconds (RFC 7766 §6.2.3).
 pub const DNS_TCP_IDLE_MS: u64 = 10_000;
 
 /// Longest head of an HTTP request, in bytes.

@@ -30,9 +30,12 @@ pub const OPT_RECORD: [u8; 11] = {
     [0, 0, 41, size[0], size[1], 0, 0, 0, 0, 0, 0]
 };
 
-/// EDNS options that want something in the reply, which only userspace gives: NSID (RFC 5001), client subnet
-/// (RFC 7871), TCP keep-alive (RFC 7828), padding (RFC 7830).
-pub const OPTIONS_ANSWERED: [u16; 4] = [3, 8, 11, 12];
+/// EDNS option NSID (RFC 5001 §2.1): which server is this?
+pub const OPTION_NSID: u16 = 3;
+/// EDNS option client subnet (RFC 7871 §6).
+pub const OPTION_SUBNET: u16 = 8;
+/// EDNS option padding (RFC 7830 §3).
+pub const OPTION_PADDING: u16 = 12;
 
 /// Ones' complement sum of `bytes` as big-endian 16-bit words, folded to 16 bits (RFC 1071).
 pub fn sum_words(bytes: &[u8]) -> u16 {

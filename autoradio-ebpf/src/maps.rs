@@ -1,41 +1,166 @@
 //! The maps: the zone, the settings, the counters, and each CPU's scratch space.
 
-use autoradio_common::limits::{KERNEL_RECORDS_MAX, KERNEL_VARIANTS_MAX};
+use autoradio_common::limits::{
+    KERNEL_LATENCY_BUCKETS, KERNEL_NAMES_MAX, KERNEL_PREFIXES_MAX, KERNEL_SLOT_TABLES_MAX,
+    KERNEL_TRACE_BYTES, KERNEL_VARIANTS_MAX,
+};
+use autoradio_common::rate::Bucket;
+use autoradio_common::settings::KernelSettings;
+use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
-use autoradio_common::zone::{AnswerKey, AnswerRecord, KernelConfig, SlotTable, Variant};
+use autoradio_common::zone::{NAME_KEY_BYTES, NameKey, NameRecord, SlotTable, Variant, ZoneHead};
 use aya_ebpf::macros::map;
-use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
+use aya_ebpf::maps::ring_buf::RingBufEntry;
+use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 
-/// Bytes of the query buffer: more than the longest query, so that reads at a checked offset stay inside.
-pub const QUERY_BUFFER_BYTES: usize = 1024;
+/// Bytes of a message that can be read by a masked offset: a power of two above the longest query's.
+const MESSAGE_ROOM: usize = 1024;
+/// Where the message starts in the buffer, in bytes, so that the name starts at a whole word.
+pub const MESSAGE_AT: usize = 4;
+/// Words of the message buffer: reads at a masked offset stay inside.
+const MESSAGE_WORDS: usize = (MESSAGE_AT + MESSAGE_ROOM + 8) / 8 + 1;
+/// Words of a name's key.
+pub const KEY_WORDS: usize = NAME_KEY_BYTES / 8;
 /// Bytes of the headers before the DNS message, at most: Ethernet, IPv6, UDP.
-pub const HEADERS_BYTES_MAX: usize = 14 + 40 + 8;
+const HEADERS_BYTES_MAX: usize = 14 + 40 + 8;
 
-/// Room to work in: the BPF stack holds 512 bytes only.
-#[repr(C)]
+/// Room to work in: the BPF stack holds 512 bytes only, and what stands here the verifier does not follow, which keeps the
+/// paths through the program that it must tell apart few.
+#[repr(C, align(8))]
 pub struct Scratch {
-    /// The key looked up.
-    pub key: AnswerKey,
-    /// The DNS message of the query.
-    pub query: [u8; QUERY_BUFFER_BYTES],
-    /// The headers before it, kept while they are moved.
+    /// The key looked up: a [`NameKey`].
+    pub key: [u64; KEY_WORDS],
+    /// The DNS message of the query, from byte [`MESSAGE_AT`] on.
+    pub message: [u64; MESSAGE_WORDS],
+    /// What was seen of the query so far.
+    pub seen: Seen,
+    /// Options of the query.
+    pub given: Given,
+    /// Options of the reply: see `options`.
+    pub options: [u64; OPTIONS_WORDS],
+    /// The reply's OPT record where it is all that follows the question.
+    pub opt: [u64; 2],
+    /// The headers before the message, kept while they are moved.
     pub headers: [u8; HEADERS_BYTES_MAX + 2],
 }
 
-// Two generations stand beside each other while one takes over.
+/// Words of the options of a reply: their length, a cookie, a client subnet.
+pub const OPTIONS_WORDS: usize = 7;
+
+/// What was seen of a query.
+#[repr(C)]
+pub struct Seen {
+    /// The client's address, IPv4 in the first four bytes, the rest zero.
+    pub client: [u64; 2],
+    /// Bytes of the name.
+    pub name_bytes: u32,
+    /// Query type.
+    pub qtype: u32,
+    /// Flags of the DNS header.
+    pub dns_flags: u32,
+    /// Bytes of the message.
+    pub message_bytes: u32,
+    /// Place of a number that the verifier is to forget.
+    pub forgotten: u32,
+    /// Always zero.
+    pub zero: u32,
+}
+
+/// Where in the message the options are that are answered; 0 bytes: not there.
+#[repr(C)]
+pub struct Given {
+    /// Offset of the cookie.
+    pub cookie_at: u32,
+    /// Bytes of it.
+    pub cookie_bytes: u32,
+    /// Offset of the client subnet option with its header.
+    pub subnet_at: u32,
+    /// Bytes of that.
+    pub subnet_bytes: u32,
+}
+
+// Two generations of the zone stand beside each other while one takes over.
 #[map]
-static RECORDS: HashMap<AnswerKey, AnswerRecord> =
-    HashMap::with_max_entries(2 * KERNEL_RECORDS_MAX, 0);
+static NAMES: HashMap<NameKey, NameRecord> = HashMap::with_max_entries(2 * KERNEL_NAMES_MAX, 0);
 #[map]
-static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_RECORDS_MAX, 0);
+static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_SLOT_TABLES_MAX, 0);
 #[map]
 static VARIANTS: Array<Variant> = Array::with_max_entries(2 * KERNEL_VARIANTS_MAX, 0);
 #[map]
-static CONFIG: Array<KernelConfig> = Array::with_max_entries(1, 0);
+static ZONES: Array<ZoneHead> = Array::with_max_entries(2, 0);
+#[map]
+static SETTINGS: Array<KernelSettings> = Array::with_max_entries(1, 0);
 #[map]
 static VERDICTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Verdict::COUNT as u32, 0);
 #[map]
+static LATENCY: PerCpuArray<u64> = PerCpuArray::with_max_entries(KERNEL_LATENCY_BUCKETS as u32, 0);
+#[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
+#[map]
+static RATES: LruHashMap<u64, Bucket> = LruHashMap::with_max_entries(KERNEL_PREFIXES_MAX, 0);
+#[map]
+static TRACE: RingBuf = RingBuf::with_byte_size(KERNEL_TRACE_BYTES, 0);
+
+impl Scratch {
+    /// Reads a byte of the message.
+    ///
+    /// `offset` is masked to the buffer, because the verifier forgets bounds that were proven on another register.
+    #[inline(always)]
+    pub fn byte(&self, offset: usize) -> u8 {
+        // SAFETY: the mask keeps the offset inside the buffer.
+        unsafe { *self.message_at(offset) }
+    }
+
+    /// Reads two bytes of the message.
+    #[inline(always)]
+    pub fn word(&self, offset: usize) -> u16 {
+        // SAFETY: the buffer goes on for eight bytes behind the masked offsets; the read needs no alignment.
+        u16::from_be(unsafe { self.message_at(offset).cast::<u16>().read_unaligned() })
+    }
+
+    /// Reads eight bytes of the message as they stand.
+    #[inline(always)]
+    pub fn eight(&self, offset: usize) -> u64 {
+        // SAFETY: as for `word`.
+        u64::from_le(unsafe { self.message_at(offset).cast::<u64>().read_unaligned() })
+    }
+
+    #[inline(always)]
+    fn message_at(&self, offset: usize) -> *const u8 {
+        let inside = MESSAGE_AT + (offset & (MESSAGE_ROOM - 1));
+        // SAFETY: the mask keeps the offset inside the buffer.
+        unsafe { self.message.as_ptr().cast::<u8>().add(inside) }
+    }
+
+    /// The key as the map takes it.
+    #[inline(always)]
+    pub fn name_key(&self) -> &NameKey {
+        // SAFETY: both are 64 bytes in which every bit pattern is valid, and the words are aligned better.
+        unsafe { &*self.key.as_ptr().cast::<NameKey>() }
+    }
+
+    /// Eight bytes of the name looked up, from any byte on.
+    #[inline(always)]
+    pub fn name_eight(&self, offset: usize) -> u64 {
+        let at = self.key.as_ptr().cast::<u8>();
+        // SAFETY: the mask keeps the offset inside the key, and the scratch space goes on behind it.
+        u64::from_le(unsafe {
+            at.add(offset & (NAME_KEY_BYTES - 1)).cast::<u64>().read_unaligned()
+        })
+    }
+}
+
+/// Writes a number to the scratch space and reads it back: the verifier knows nothing of it any more.
+///
+/// Where many paths join that differ in one number only, it then follows one of them instead of each.
+#[inline(always)]
+pub fn forgotten(place: &mut u32, value: u32) -> u32 {
+    // SAFETY: a reference is valid for both; `volatile` only keeps the compiler from leaving them out.
+    unsafe {
+        core::ptr::write_volatile(place, value);
+        core::ptr::read_volatile(place)
+    }
+}
 
 /// Counts a verdict on this CPU.
 #[inline(always)]
@@ -46,10 +171,19 @@ pub fn count(verdict: Verdict) {
     }
 }
 
+/// Counts a latency on this CPU.
+#[inline(always)]
+pub fn count_latency(bucket: u32) {
+    if let Some(counter) = LATENCY.get_ptr_mut(bucket) {
+        // SAFETY: as for `count`.
+        unsafe { *counter += 1 };
+    }
+}
+
 /// The program's settings.
 #[inline(always)]
-pub fn config() -> Option<&'static KernelConfig> {
-    CONFIG.get(0)
+pub fn settings() -> Option<&'static KernelSettings> {
+    SETTINGS.get(0)
 }
 
 /// This CPU's scratch space.
@@ -61,12 +195,12 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     Some(unsafe { &mut *scratch })
 }
 
-/// The record of a key.
+/// The record of the name in the scratch space.
 #[inline(always)]
-pub fn record(key: &AnswerKey) -> Option<AnswerRecord> {
-    // SAFETY: a record is only deleted when its generation has not been in force for a while; it is copied here, and a
-    // torn copy could only name another valid element of the arrays, which check their bounds.
-    unsafe { RECORDS.get(key) }.copied()
+pub fn record(key: &NameKey) -> Option<&'static NameRecord> {
+    // SAFETY: the half of the map that holds the record is written again only some milliseconds after it was in force,
+    // when this run is long over (`dataplane/kernel/publish.rs`).
+    unsafe { NAMES.get(key) }
 }
 
 /// A slot table.
@@ -79,4 +213,31 @@ pub fn slot_table(index: u32) -> Option<&'static SlotTable> {
 #[inline(always)]
 pub fn variant(index: u32) -> Option<&'static Variant> {
     VARIANTS.get(index)
+}
+
+/// What holds for a half as a whole.
+#[inline(always)]
+pub fn zone(half: u32) -> Option<&'static ZoneHead> {
+    ZONES.get(half)
+}
+
+/// The bucket of a client prefix; `None` where it has none yet.
+#[inline(always)]
+pub fn bucket(prefix: &u64) -> Option<&'static mut Bucket> {
+    let bucket = RATES.get_ptr_mut(prefix)?;
+    // SAFETY: elements live as long as the program. Another CPU may write the same one: then one of both answers is not
+    // counted, or the element has just become another prefix's; each word stays whole, and both do no harm.
+    Some(unsafe { &mut *bucket })
+}
+
+/// Remembers the bucket of a new prefix. Where that fails the next query tries again.
+#[inline(always)]
+pub fn add_bucket(prefix: &u64, bucket: &Bucket) {
+    let _ = RATES.insert(prefix, bucket, 0);
+}
+
+/// Room for a traced query; `None` while the buffer is full.
+#[inline(always)]
+pub fn trace_event() -> Option<RingBufEntry<TraceEvent>> {
+    TRACE.reserve::<TraceEvent>(0)
 }

@@ -1,10 +1,12 @@
 //! Finds a DNS datagram in a frame, and checks who sent it to whom.
 
 use autoradio_common::limits::{KERNEL_QUERY_BYTES_MAX, LOCAL_ADDRESSES_MAX};
+use autoradio_common::settings::KernelSettings;
 use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{HEADER_BYTES, PORT};
-use autoradio_common::zone::KernelConfig;
 use aya_ebpf::programs::XdpContext;
+
+use crate::maps::Scratch;
 
 /// Bytes of an Ethernet header.
 pub const ETHERNET_BYTES: usize = 14;
@@ -37,6 +39,8 @@ pub struct Datagram {
     pub family: Family,
     /// Bytes of DNS message.
     pub message_bytes: usize,
+    /// The client's port, not 0.
+    pub client_port: u16,
 }
 
 impl Family {
@@ -88,7 +92,8 @@ pub fn parse(ctx: &XdpContext) -> Result<Datagram, Verdict> {
     if word(udp, 2) != PORT {
         return Err(Verdict::PassNotDns);
     }
-    if word(udp, 0) == 0 {
+    let client_port = word(udp, 0);
+    if client_port == 0 {
         return Err(Verdict::PassBadSource);
     }
     let udp_bytes = usize::from(word(udp, 4));
@@ -100,7 +105,7 @@ pub fn parse(ctx: &XdpContext) -> Result<Datagram, Verdict> {
     if ctx.data() + family.udp_offset() + udp_bytes > ctx.data_end() {
         return Err(Verdict::PassLength);
     }
-    Ok(Datagram { family, message_bytes: udp_bytes - UDP_BYTES })
+    Ok(Datagram { family, message_bytes: udp_bytes - UDP_BYTES, client_port })
 }
 
 /// Checks an IPv4 header; the result is the length of its payload.
@@ -131,34 +136,41 @@ fn parse_ipv6(ctx: &XdpContext) -> Result<usize, Verdict> {
     Ok(usize::from(word(ip, 4)))
 }
 
-/// Lets through what was sent by one host to one of our addresses: anything else must not be reflected.
+/// Lets through what was sent by one host to one of our addresses: anything else must not be reflected. Notes the client.
 #[inline(always)]
 pub fn check_addresses(
     ctx: &XdpContext,
     datagram: &Datagram,
-    config: &KernelConfig,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
 ) -> Result<(), Verdict> {
     let ethernet = bytes_at::<ETHERNET_BYTES>(ctx, 0).ok_or(Verdict::PassNotIp)?;
     // The lowest bit of the first byte marks a group address (IEEE 802 §8.2.2).
-    if ethernet[0] & 1 != 0 || ethernet[6] & 1 != 0 {
+    if (ethernet[0] | ethernet[6]) & 1 != 0 {
         return Err(Verdict::PassBadSource);
     }
     match datagram.family {
-        Family::V4 => check_ipv4(ctx, config),
-        Family::V6 => check_ipv6(ctx, config),
+        Family::V4 => check_ipv4(ctx, settings, scratch),
+        Family::V6 => check_ipv6(ctx, settings, scratch),
     }
 }
 
 #[inline(always)]
-fn check_ipv4(ctx: &XdpContext, config: &KernelConfig) -> Result<(), Verdict> {
+fn check_ipv4(
+    ctx: &XdpContext,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
+) -> Result<(), Verdict> {
     let ip = bytes_at::<IPV4_BYTES>(ctx, ETHERNET_BYTES).ok_or(Verdict::PassIpHeader)?;
+    let source = u32::from_le_bytes([ip[12], ip[13], ip[14], ip[15]]);
+    scratch.seen.client = [u64::from(source), 0];
     // 0/8, 127/8 and everything from 224.0.0.0 up are no host's address (RFC 6890 §2.2.2).
     if ip[12] == 0 || ip[12] == 127 || ip[12] >= 224 {
         return Err(Verdict::PassBadSource);
     }
     let destination = u32::from_ne_bytes([ip[16], ip[17], ip[18], ip[19]]);
     for index in 0..LOCAL_ADDRESSES_MAX {
-        if destination != 0 && u32::from_ne_bytes(config.local_v4[index]) == destination {
+        if destination != 0 && u32::from_ne_bytes(settings.local_v4[index]) == destination {
             return Ok(());
         }
     }
@@ -166,16 +178,20 @@ fn check_ipv4(ctx: &XdpContext, config: &KernelConfig) -> Result<(), Verdict> {
 }
 
 #[inline(always)]
-fn check_ipv6(ctx: &XdpContext, config: &KernelConfig) -> Result<(), Verdict> {
+fn check_ipv6(
+    ctx: &XdpContext,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
+) -> Result<(), Verdict> {
     let ip = bytes_at::<IPV6_BYTES>(ctx, ETHERNET_BYTES).ok_or(Verdict::PassIpHeader)?;
+    scratch.seen.client = [half(ip, 8), half(ip, 16)];
     // Multicast ff00::/8, and the eight reserved bits of ::/8 with the unspecified and loopback addresses (RFC 4291 §2.4).
     if ip[8] == 0xff || ip[8] == 0 {
         return Err(Verdict::PassBadSource);
     }
-    let high = half(ip, 24);
-    let low = half(ip, 32);
+    let (high, low) = (half(ip, 24), half(ip, 32));
     for index in 0..LOCAL_ADDRESSES_MAX {
-        let local = &config.local_v6[index];
+        let local = &settings.local_v6[index];
         if high | low != 0 && half(local, 0) == high && half(local, 8) == low {
             return Ok(());
         }
@@ -183,17 +199,10 @@ fn check_ipv6(ctx: &XdpContext, config: &KernelConfig) -> Result<(), Verdict> {
     Err(Verdict::PassNotOurs)
 }
 
-/// Eight bytes of an address, for comparison only.
+/// Eight bytes of an address.
 #[inline(always)]
 fn half(bytes: &[u8], offset: usize) -> u64 {
-    u64::from_ne_bytes([
-        bytes[offset],
-        bytes[offset + 1],
-        bytes[offset + 2],
-        bytes[offset + 3],
-        bytes[offset + 4],
-        bytes[offset + 5],
-        bytes[offset + 6],
-        bytes[offset + 7],
-    ])
+    let mut half = [0; 8];
+    half.copy_from_slice(&bytes[offset..offset + 8]);
+    u64::from_le_bytes(half)
 }

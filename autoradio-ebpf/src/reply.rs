@@ -1,53 +1,89 @@
 //! Makes room, then turns the query's frame into the reply's. After the room is made nothing may fail.
+//!
+//! Sums are those of the Internet checksum (RFC 1071), which do not depend on the order of bytes as long as all words have
+//! the same: here little-endian, in 64 bits that cannot overflow, folded once at the end.
 
 use core::ffi::c_void;
 
 use autoradio_common::limits::{NAME_BYTES_MAX, VARIANT_BYTES_MAX};
 use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{
-    CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, FLAGS_ECHOED, HEADER_BYTES, OPT_RECORD, PORT,
-    fold_sum, sum_words,
+    CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, FLAG_TRUNCATED, FLAGS_ECHOED, HEADER_BYTES,
+    OPT_RECORD, PORT, sum_words,
 };
-use autoradio_common::zone::Variant;
 use aya_ebpf::helpers::generated::{
     bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
 use aya_ebpf::programs::XdpContext;
 
-use crate::maps::Scratch;
+use crate::maps::{MESSAGE_AT, OPTIONS_WORDS, Scratch};
+use crate::options::{COOKIE_AT, Options, SUBNET_AT};
 use crate::packet::{
     Datagram, ETHERNET_BYTES, Family, IPV4_BYTES, IPV6_BYTES, PROTOCOL_UDP, UDP_BYTES, bytes_at,
 };
 use crate::query::Query;
+use crate::zone::Answer;
 
 /// Hop limit of replies, as Linux sends them.
 const HOPS: u8 = 64;
+/// Bytes of the question behind the name: type and class.
+const QUESTION_END_BYTES: usize = 4;
+/// Bytes of the longest message up to its question's end.
+const QUESTION_END_MAX: usize = HEADER_BYTES + NAME_BYTES_MAX + QUESTION_END_BYTES;
+/// Where the length of the options stands in an OPT record.
+const OPT_LENGTH_AT: usize = 9;
+/// One more record in the additional section, in the counts as a little-endian word.
+const ONE_ADDITIONAL: u64 = 1 << 56;
+/// The counts of a reply without records.
+const COUNTS_NONE: u64 = 1 << 8;
 
-/// Writes the reply over the query.
+/// The reply's message, laid out.
+struct Layout {
+    /// Bytes up to the end of the question.
+    question_end: usize,
+    /// Bytes of records behind it.
+    records: usize,
+    /// Bytes of the whole.
+    message: usize,
+}
+
+impl Layout {
+    #[inline(always)]
+    fn new(query: &Query, records: usize, options: &Options) -> Self {
+        let question_end = HEADER_BYTES + query.name_bytes + QUESTION_END_BYTES;
+        let opt = if query.edns { OPT_RECORD.len() + options.bytes } else { 0 };
+        Self { question_end, records, message: question_end + records + opt }
+    }
+}
+
+/// Writes the reply over the query; without the records where they are not wanted or over the client's size.
 #[inline(always)]
 pub fn send(
     ctx: &XdpContext,
     datagram: &Datagram,
     query: &Query,
-    variant: &'static Variant,
+    answer: &Answer,
+    options: &Options,
     scratch: &mut Scratch,
-) -> Result<(), Verdict> {
-    let question_end = HEADER_BYTES + query.name_bytes + 4;
-    let opt_start = question_end + usize::from(variant.length);
-    let message_bytes = opt_start + if query.edns { OPT_RECORD.len() } else { 0 };
-    if message_bytes > query.reply_bytes_max {
-        return Err(Verdict::PassNoRoom);
+) -> Result<Verdict, Verdict> {
+    let (mut truncated, mut verdict) = (answer.truncated, answer.verdict);
+    let mut layout = Layout::new(query, usize::from(answer.variant.length), options);
+    if !truncated && layout.message > query.reply_bytes_max {
+        (truncated, verdict) = (true, Verdict::AnsweredTruncated);
     }
-    let frame_bytes = datagram.family.message_offset() + message_bytes;
-    make_room(ctx, datagram.family, query, frame_bytes, scratch)?;
-
-    let udp_bytes = UDP_BYTES + message_bytes;
-    let message_sum = write_header(ctx, datagram.family, query, variant, scratch)?;
+    if truncated {
+        layout = Layout::new(query, 0, options);
+    }
+    let frame_bytes = datagram.family.message_offset() + layout.message;
+    make_room(ctx, datagram.family, &layout, frame_bytes, scratch)?;
+    let message = Message::new(query, answer, options, truncated, scratch);
+    let udp_bytes = UDP_BYTES + layout.message;
     match datagram.family {
-        Family::V4 => write_ipv4(ctx, udp_bytes, message_sum),
-        Family::V6 => write_ipv6(ctx, udp_bytes, message_sum),
-    }?;
-    write_records(ctx, datagram.family, query, variant, question_end, opt_start)
+        Family::V4 => write_v4(ctx, &message, udp_bytes)?,
+        Family::V6 => write_v6(ctx, &message, udp_bytes)?,
+    }
+    write_rest(ctx, datagram.family, query, answer, options, &layout, scratch)?;
+    Ok(verdict)
 }
 
 /// Resizes the frame to `frame_bytes` with everything up to the question's end where it was.
@@ -57,7 +93,7 @@ pub fn send(
 fn make_room(
     ctx: &XdpContext,
     family: Family,
-    query: &Query,
+    layout: &Layout,
     frame_bytes: usize,
     scratch: &mut Scratch,
 ) -> Result<(), Verdict> {
@@ -77,12 +113,12 @@ fn make_room(
         return Err(Verdict::PassNoRoom);
     }
     store(ctx, 0, headers, headers_bytes)?;
-    let question_bytes = (HEADER_BYTES + query.name_bytes + 4) as u32;
-    if question_bytes > (HEADER_BYTES + NAME_BYTES_MAX + 4) as u32 {
+    let question_bytes = layout.question_end as u32;
+    if question_bytes > QUESTION_END_MAX as u32 {
         return Err(Verdict::DropWriteFailed); // Never: for the verifier.
     }
-    let question = scratch.query.as_mut_ptr().cast::<c_void>();
-    store(ctx, headers_bytes, question, question_bytes)
+    let question = scratch.message.as_ptr().cast_mut().cast::<c_void>();
+    store(ctx, headers_bytes, question.wrapping_byte_add(MESSAGE_AT), question_bytes)
 }
 
 /// Copies bytes into the packet. The frame has been resized, so there is no way back if this fails.
@@ -93,154 +129,213 @@ fn store(ctx: &XdpContext, offset: u32, from: *mut c_void, bytes: u32) -> Result
     if result == 0 { Ok(()) } else { Err(Verdict::DropWriteFailed) }
 }
 
-/// Writes the DNS header. The result is the sum of the whole message for the UDP checksum.
+/// What of the message is not copied: its header, and the sum of all of it.
+struct Message {
+    flags: u16,
+    counts: u64,
+    sum: u64,
+}
+
+impl Message {
+    #[inline(always)]
+    fn new(
+        query: &Query,
+        answer: &Answer,
+        options: &Options,
+        truncated: bool,
+        scratch: &Scratch,
+    ) -> Self {
+        let variant = answer.variant;
+        let echoed = query.flags & FLAGS_ECHOED;
+        let mut flags = FLAG_RESPONSE | FLAG_AUTHORITATIVE | echoed;
+        let (mut counts, mut records, mut odd) = (COUNTS_NONE, 0, false);
+        if truncated {
+            flags |= FLAG_TRUNCATED;
+        } else {
+            flags |= variant.rcode;
+            counts = u64::from_le_bytes(variant.counts);
+            odd = variant.length % 2 == 1;
+        }
+        if query.edns {
+            counts += ONE_ADDITIONAL;
+            records = if truncated { sum_words(&OPT_RECORD) } else { variant.sum_with_opt };
+        } else if !truncated {
+            records = variant.sum;
+        }
+        // Everything behind the name. An odd start swaps the bytes of each word, and so does their order.
+        let rest = u64::from(query.qtype) + u64::from(CLASS_IN) + u64::from(records);
+        let mut rest = swapped_if(query.name_bytes % 2 == 0, fold(rest));
+        if options.bytes != 0 {
+            // The length stands at an odd distance from the end of the records.
+            let swapped = (query.name_bytes % 2 == 1) == odd;
+            rest += swapped_if(swapped, fold(options.sum));
+        }
+        let id = scratch.message[0].to_le() >> (8 * MESSAGE_AT) & 0xffff;
+        let sum = id
+            + u64::from(flags.to_be())
+            + (counts & 0xffff_ffff)
+            + (counts >> 32)
+            + query.name_sum
+            + rest;
+        Self { flags, counts, sum }
+    }
+}
+
 #[inline(always)]
-fn write_header(
+fn swapped_if(swapped: bool, sum: u16) -> u64 {
+    u64::from(if swapped { sum.swap_bytes() } else { sum })
+}
+
+/// Folds a sum into 16 bits.
+#[inline(always)]
+const fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    sum as u16
+}
+
+/// Copies the records, the OPT record and the options behind the question.
+#[inline(always)]
+fn write_rest(
     ctx: &XdpContext,
     family: Family,
     query: &Query,
-    variant: &Variant,
-    scratch: &Scratch,
-) -> Result<u32, Verdict> {
-    let header = match family {
-        Family::V4 => bytes_at::<HEADER_BYTES>(ctx, Family::V4.message_offset()),
-        Family::V6 => bytes_at::<HEADER_BYTES>(ctx, Family::V6.message_offset()),
-    };
-    let header = header.ok_or(Verdict::DropWriteFailed)?;
-    let flags = FLAG_RESPONSE | FLAG_AUTHORITATIVE | (query.flags & FLAGS_ECHOED) | variant.rcode;
-    let additionals = variant.additionals + u16::from(query.edns);
-    let words = [flags, 1, variant.answers, variant.authorities, additionals];
-    let id = u16::from_be_bytes([scratch.query[0], scratch.query[1]]);
-    let mut sum = u32::from(id) + query.name_sum + u32::from(records_sum(query, variant));
-    for (index, value) in words.into_iter().enumerate() {
-        sum += u32::from(value);
-        let [high, low] = value.to_be_bytes();
-        header[2 + 2 * index] = high;
-        header[3 + 2 * index] = low;
-    }
-    Ok(sum)
-}
-
-/// Sum of everything after the name: type, class, records, OPT. An odd start swaps the bytes of each word.
-#[inline(always)]
-fn records_sum(query: &Query, variant: &Variant) -> u16 {
-    let mut sum = u32::from(query.qtype) + u32::from(CLASS_IN) + u32::from(variant.sum);
-    if query.edns {
-        sum += u32::from(swapped_if(variant.length % 2 == 1, sum_words(&OPT_RECORD)));
-    }
-    swapped_if(query.name_bytes % 2 == 1, fold_sum(sum))
-}
-
-#[inline(always)]
-fn swapped_if(odd: bool, sum: u16) -> u16 {
-    if odd { sum.swap_bytes() } else { sum }
-}
-
-/// Copies the records and the OPT record behind the question.
-#[inline(always)]
-fn write_records(
-    ctx: &XdpContext,
-    family: Family,
-    query: &Query,
-    variant: &'static Variant,
-    question_end: usize,
-    opt_start: usize,
+    answer: &Answer,
+    options: &Options,
+    layout: &Layout,
+    scratch: &mut Scratch,
 ) -> Result<(), Verdict> {
-    let base = family.message_offset();
-    let bytes = u32::from(variant.length);
-    if bytes == 0 || bytes > VARIANT_BYTES_MAX as u32 {
+    let start = family.message_offset() + layout.question_end;
+    let opt_bytes = if query.edns { OPT_RECORD.len() } else { 0 };
+    let bytes = layout.records + opt_bytes;
+    if layout.records != 0 {
+        if bytes > VARIANT_BYTES_MAX + OPT_RECORD.len() {
+            return Err(Verdict::DropWriteFailed); // Never: for the verifier.
+        }
+        let records = answer.variant.bytes.as_ptr().cast_mut().cast::<c_void>();
+        store(ctx, start as u32, records, bytes as u32)?;
+    } else if query.edns {
+        let mut opt = [0; 16];
+        opt[..OPT_RECORD.len()].copy_from_slice(&OPT_RECORD);
+        let [low, high] = [0, 8].map(|at| u64::from_le_bytes(eight(&opt, at)));
+        scratch.opt = [low.to_le(), high.to_le()];
+        let opt = scratch.opt.as_mut_ptr().cast::<c_void>();
+        store(ctx, start as u32, opt, OPT_RECORD.len() as u32)?;
+    }
+    if options.bytes == 0 {
+        return Ok(());
+    }
+    let bytes = options.bytes + 2;
+    // Each place by itself: the verifier adds the largest of both to the largest of both lengths.
+    let (at, bytes_max) = if options.at == COOKIE_AT - 2 {
+        (COOKIE_AT - 2, 8 * OPTIONS_WORDS - (COOKIE_AT - 2))
+    } else {
+        (SUBNET_AT - 2, 8 * OPTIONS_WORDS - (SUBNET_AT - 2))
+    };
+    if bytes > bytes_max {
         return Err(Verdict::DropWriteFailed); // Never: for the verifier.
     }
-    let records = variant.bytes.as_ptr().cast_mut().cast::<c_void>();
-    store(ctx, (base + question_end) as u32, records, bytes)?;
-    if query.edns {
-        let mut opt = OPT_RECORD;
-        let from = opt.as_mut_ptr().cast::<c_void>();
-        store(ctx, (base + opt_start) as u32, from, OPT_RECORD.len() as u32)?;
-    }
-    Ok(())
+    let from = scratch.options.as_mut_ptr().cast::<c_void>().wrapping_byte_add(at);
+    store(ctx, (start + layout.records + OPT_LENGTH_AT) as u32, from, bytes as u32)
+}
+
+fn eight(bytes: &[u8; 16], at: usize) -> [u8; 8] {
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&bytes[at..at + 8]);
+    eight
+}
+
+/// Bytes of the headers of a reply over IPv4, and where its parts start.
+const V4_BYTES: usize = Family::V4.message_offset() + HEADER_BYTES;
+/// The same over IPv6.
+const V6_BYTES: usize = Family::V6.message_offset() + HEADER_BYTES;
+
+#[inline(always)]
+fn get<const BYTES: usize>(frame: &[u8], at: usize) -> [u8; BYTES] {
+    let mut bytes = [0; BYTES];
+    bytes.copy_from_slice(&frame[at..at + BYTES]);
+    bytes
 }
 
 #[inline(always)]
-fn swap_macs(ctx: &XdpContext) -> Result<(), Verdict> {
-    let ethernet = bytes_at::<ETHERNET_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
-    for index in 0..6 {
-        ethernet.swap(index, index + 6);
-    }
-    Ok(())
+fn put<const BYTES: usize>(frame: &mut [u8], at: usize, bytes: [u8; BYTES]) {
+    frame[at..at + BYTES].copy_from_slice(&bytes);
 }
 
-/// Turns the IPv4 and UDP headers round.
+/// Adds the halves of a word of eight bytes.
 #[inline(always)]
-fn write_ipv4(ctx: &XdpContext, udp_bytes: usize, message_sum: u32) -> Result<(), Verdict> {
-    swap_macs(ctx)?;
-    let ip = bytes_at::<IPV4_BYTES>(ctx, ETHERNET_BYTES).ok_or(Verdict::DropWriteFailed)?;
+fn halves(bytes: [u8; 8]) -> u64 {
+    let word = u64::from_le_bytes(bytes);
+    (word & 0xffff_ffff) + (word >> 32)
+}
+
+/// Turns the headers round: Ethernet, IPv4, UDP, DNS.
+#[inline(always)]
+fn write_v4(ctx: &XdpContext, message: &Message, udp_bytes: usize) -> Result<(), Verdict> {
+    let frame = bytes_at::<V4_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
+    swap_macs(frame);
     let total = ((IPV4_BYTES + udp_bytes) as u16).to_be_bytes();
+    let (source, destination) = (get::<4>(frame, 26), get::<4>(frame, 30));
     // No type of service, no identification, may not be fragmented: as Linux answers a small datagram.
-    let start = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0, HOPS, PROTOCOL_UDP, 0, 0];
-    for (index, value) in start.into_iter().enumerate() {
-        ip[index] = value;
-    }
-    for index in 12..16 {
-        ip.swap(index, index + 4);
-    }
-    let checksum = (!sum_words(ip)).to_be_bytes();
-    ip[10] = checksum[0];
-    ip[11] = checksum[1];
-    let addresses_sum = sum_words(&ip[12..]);
-    write_udp::<{ Family::V4.udp_offset() }>(ctx, udp_bytes, message_sum, addresses_sum)
+    let start = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0];
+    let addresses =
+        u64::from(u32::from_le_bytes(source)) + u64::from(u32::from_le_bytes(destination));
+    let hops = u64::from(u16::from_le_bytes([HOPS, PROTOCOL_UDP]));
+    let checksum = (!fold(halves(start) + hops + addresses)).to_le_bytes();
+    put(frame, ETHERNET_BYTES, start);
+    put(frame, ETHERNET_BYTES + 8, [HOPS, PROTOCOL_UDP, checksum[0], checksum[1]]);
+    put(frame, 26, destination);
+    put(frame, 30, source);
+    write_udp(frame, Family::V4.udp_offset(), message, udp_bytes, addresses);
+    Ok(())
 }
 
-/// Turns the IPv6 and UDP headers round.
+/// Turns the headers round: Ethernet, IPv6, UDP, DNS.
 #[inline(always)]
-fn write_ipv6(ctx: &XdpContext, udp_bytes: usize, message_sum: u32) -> Result<(), Verdict> {
-    swap_macs(ctx)?;
-    let ip = bytes_at::<IPV6_BYTES>(ctx, ETHERNET_BYTES).ok_or(Verdict::DropWriteFailed)?;
+fn write_v6(ctx: &XdpContext, message: &Message, udp_bytes: usize) -> Result<(), Verdict> {
+    let frame = bytes_at::<V6_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
+    swap_macs(frame);
     let payload = (udp_bytes as u16).to_be_bytes();
-    let start = [0x60, 0, 0, 0, payload[0], payload[1], PROTOCOL_UDP, HOPS];
-    for (index, value) in start.into_iter().enumerate() {
-        ip[index] = value;
+    put(frame, ETHERNET_BYTES, [0x60, 0, 0, 0, payload[0], payload[1], PROTOCOL_UDP, HOPS]);
+    let mut addresses = 0;
+    for at in [22, 30] {
+        let (source, destination) = (get::<8>(frame, at), get::<8>(frame, at + IPV6_BYTES - 24));
+        addresses += halves(source) + halves(destination);
+        put(frame, at, destination);
+        put(frame, at + 16, source);
     }
-    for index in 8..24 {
-        ip.swap(index, index + 16);
-    }
-    let addresses_sum = sum_words(&ip[8..]);
-    write_udp::<{ Family::V6.udp_offset() }>(ctx, udp_bytes, message_sum, addresses_sum)
+    write_udp(frame, Family::V6.udp_offset(), message, udp_bytes, addresses);
+    Ok(())
 }
 
-/// Writes the UDP header with a full checksum: what came in may carry the pseudo-header's sum only.
 #[inline(always)]
-fn write_udp<const OFFSET: usize>(
-    ctx: &XdpContext,
-    udp_bytes: usize,
-    message_sum: u32,
-    addresses_sum: u16,
-) -> Result<(), Verdict> {
-    let udp = bytes_at::<UDP_BYTES>(ctx, OFFSET).ok_or(Verdict::DropWriteFailed)?;
-    let client_port = [udp[0], udp[1]];
-    let our_port = PORT.to_be_bytes();
+fn swap_macs(frame: &mut [u8]) {
+    let (ours, client) = (get::<6>(frame, 0), get::<6>(frame, 6));
+    put(frame, 0, client);
+    put(frame, 6, ours);
+}
+
+/// Writes the UDP and DNS headers, with a full checksum: what came in may carry the pseudo-header's sum only.
+#[inline(always)]
+fn write_udp(frame: &mut [u8], at: usize, message: &Message, udp_bytes: usize, addresses: u64) {
+    let (port, client_port) = (PORT.to_be_bytes(), get::<2>(frame, at));
     let length = (udp_bytes as u16).to_be_bytes();
     // The pseudo-header has the addresses, the protocol and the length (RFC 768; RFC 8200 §8.1).
-    let sum = message_sum
-        + u32::from(addresses_sum)
-        + u32::from(PROTOCOL_UDP)
-        + 2 * udp_bytes as u32
-        + u32::from(PORT)
-        + u32::from(u16::from_be_bytes(client_port));
+    let sum = message.sum
+        + addresses
+        + u64::from(u16::from_le_bytes([0, PROTOCOL_UDP]))
+        + 2 * u64::from(u16::from_le_bytes(length))
+        + u64::from(u16::from_le_bytes(port))
+        + u64::from(u16::from_le_bytes(client_port));
     // A sum of zero means "none", so it is sent as its other form (RFC 768).
-    let checksum = match !fold_sum(sum) {
+    let checksum = match !fold(sum) {
         0 => [0xff, 0xff],
-        value => value.to_be_bytes(),
+        value => value.to_le_bytes(),
     };
-    *udp = [
-        our_port[0],
-        our_port[1],
-        client_port[0],
-        client_port[1],
-        length[0],
-        length[1],
-        checksum[0],
-        checksum[1],
-    ];
-    Ok(())
+    put(frame, at, [port[0], port[1], client_port[0], client_port[1]]);
+    put(frame, at + 4, [length[0], length[1], checksum[0], checksum[1]]);
+    put(frame, at + UDP_BYTES + 2, message.flags.to_be_bytes());
+    put(frame, at + UDP_BYTES + 4, message.counts.to_le_bytes());
 }

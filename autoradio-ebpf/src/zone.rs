@@ -1,36 +1,172 @@
-//! Looks the question up: settings in force, record, slot, variant.
+//! Looks the answer up: name, type, slot, variant.
 
 use autoradio_common::limits::{SLOTS, VARIANT_BYTES_MAX};
+use autoradio_common::prefix::sticky_draw;
+use autoradio_common::settings::{FLAG_STICKY, KernelSettings};
 use autoradio_common::verdict::Verdict;
-use autoradio_common::zone::{KernelConfig, Variant};
-use aya_ebpf::helpers::generated::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns};
+use autoradio_common::wire::{LABEL_BYTES_MAX, TYPE_OPT};
+use autoradio_common::zone::{AnswerRef, NONE, NameRecord, Variant, ZoneHead, half};
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
-use crate::maps::{self, Scratch};
+use crate::client;
+use crate::maps::{self, KEY_WORDS, Scratch, forgotten};
+use crate::packet::Family;
+use crate::query::Query;
 
-/// The settings, while the daemon's lease on them runs.
-#[inline(always)]
-pub fn config_in_force() -> Result<&'static KernelConfig, Verdict> {
-    let config = maps::config().ok_or(Verdict::PassLeaseOver)?;
-    // SAFETY: a helper without arguments.
-    let now_boot_ns = unsafe { bpf_ktime_get_boot_ns() };
-    if config.generation == 0 || now_boot_ns >= config.lease_until_boot_ns {
-        return Err(Verdict::PassLeaseOver);
-    }
-    Ok(config)
+const TYPE_A: u16 = 1;
+const TYPE_NS: u16 = 2;
+const TYPE_SOA: u16 = 6;
+const TYPE_AAAA: u16 = 28;
+/// Types of questions and of records about the message itself, such as ANY, AXFR and TSIG (RFC 6895 §3.1).
+const META_TYPES: core::ops::RangeInclusive<u16> = 128..=255;
+/// Most labels in a name of 63 bytes, the root among them.
+const LABELS_MAX: usize = 32;
+
+/// What is answered.
+pub struct Answer {
+    /// The records.
+    pub variant: &'static Variant,
+    /// They are left out, and TC says so.
+    pub truncated: bool,
+    /// What to count if it is sent.
+    pub verdict: Verdict,
 }
 
-/// Draws one of the variants that answer the key in the scratch space.
+impl Answer {
+    /// The same without its records.
+    #[inline(always)]
+    pub fn truncated(self, verdict: Verdict) -> Self {
+        Self { truncated: true, verdict, ..self }
+    }
+}
+
+/// Looks up what is answered to the name in the scratch space.
 #[inline(always)]
-pub fn draw(scratch: &Scratch) -> Result<&'static Variant, Verdict> {
-    let record = maps::record(&scratch.key).ok_or(Verdict::PassNoRecord)?;
-    let table = maps::slot_table(record.slot_table).ok_or(Verdict::PassNoRecord)?;
-    // SAFETY: a helper without arguments.
-    let slot = unsafe { bpf_get_prandom_u32() } as usize & (SLOTS - 1);
-    let index = record.variants_first + u32::from(table.variant[slot]);
+pub fn look_up(
+    query: &Query,
+    family: Family,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
+) -> Result<Answer, Verdict> {
+    let qtype = query.qtype;
+    if qtype == 0 || qtype == TYPE_OPT || META_TYPES.contains(&qtype) {
+        return Err(Verdict::PassNoRecord);
+    }
+    let Some(record) = maps::record(scratch.name_key()) else {
+        return look_around(query, settings, scratch);
+    };
+    let reference = of_type(record, qtype);
+    let variant = draw(reference, family, settings, scratch)?;
+    let has_records = (variant.counts[2] | variant.counts[3]) != 0;
+    let verdict = if has_records { Verdict::Answered } else { Verdict::AnsweredNoData };
+    Ok(Answer { variant, truncated: false, verdict })
+}
+
+#[inline(always)]
+fn of_type(record: &NameRecord, qtype: u16) -> &AnswerRef {
+    match qtype {
+        TYPE_A => &record.a,
+        TYPE_AAAA => &record.aaaa,
+        TYPE_NS => &record.ns,
+        TYPE_SOA => &record.soa,
+        _ => &record.no_data,
+    }
+}
+
+/// Draws one of the variants.
+#[inline(always)]
+fn draw(
+    reference: &AnswerRef,
+    family: Family,
+    settings: &KernelSettings,
+    scratch: &Scratch,
+) -> Result<&'static Variant, Verdict> {
+    let mut index = reference.variants_first;
+    if reference.slot_table != NONE {
+        let table = maps::slot_table(reference.slot_table).ok_or(Verdict::PassNoRecord)?;
+        let slot = if settings.flags & FLAG_STICKY != 0 {
+            usize::from(sticky_draw(client::prefix(family, scratch)))
+        } else {
+            // SAFETY: a helper without arguments.
+            unsafe { bpf_get_prandom_u32() as usize }
+        };
+        index = index.wrapping_add(u32::from(table.variant[slot & (SLOTS - 1)]));
+    }
+    variant(index)
+}
+
+/// A variant that is there. [`NONE`] is no index of one.
+#[inline(always)]
+fn variant(index: u32) -> Result<&'static Variant, Verdict> {
     let variant = maps::variant(index).ok_or(Verdict::PassNoRecord)?;
     let length = usize::from(variant.length);
     if length == 0 || length > VARIANT_BYTES_MAX {
         return Err(Verdict::PassNoRecord);
     }
     Ok(variant)
+}
+
+/// The name is not in the map: either it is another zone's, or it does not exist.
+#[inline(always)]
+fn look_around(
+    query: &Query,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
+) -> Result<Answer, Verdict> {
+    let head = maps::zone(half(settings.generation)).ok_or(Verdict::PassNoRecord)?;
+    match place(scratch, head, query.name_bytes) {
+        PLACE_INSIDE => {}
+        PLACE_NOWHERE => return Err(Verdict::PassQuestion),
+        _ => return Err(Verdict::PassNoRecord),
+    }
+    let variant = variant(head.nx_domain.variants_first)?;
+    Ok(Answer { variant, truncated: false, verdict: Verdict::AnsweredNxDomain })
+}
+
+/// In another zone.
+const PLACE_OUTSIDE: u32 = 0;
+/// In our zone.
+const PLACE_INSIDE: u32 = 1;
+/// No name: its labels do not end where its first zero is.
+const PLACE_NOWHERE: u32 = 2;
+
+/// Walks the labels of the name in the scratch space, whose first zero is its last byte.
+#[inline(never)]
+fn place(scratch: &mut Scratch, head: &ZoneHead, name_bytes: usize) -> u32 {
+    let start = (name_bytes as u32).wrapping_sub(head.apex_bytes);
+    let start = forgotten(&mut scratch.seen.forgotten, start);
+    let mut offset = 0;
+    let mut inside = 0;
+    for _ in 0..LABELS_MAX {
+        inside |= u32::from(offset == start);
+        let label = scratch.name_eight(offset as usize) as u8;
+        if label == 0 {
+            let ends = inside != 0 && ends_in_apex(scratch, head, start as usize);
+            return if ends { PLACE_INSIDE } else { PLACE_OUTSIDE };
+        }
+        offset = forgotten(&mut scratch.seen.forgotten, offset + 1 + u32::from(label));
+        if label > LABEL_BYTES_MAX || offset as usize >= name_bytes {
+            return PLACE_NOWHERE;
+        }
+    }
+    PLACE_NOWHERE
+}
+
+/// Whether the name goes on from `start` like the zone's name, word by word.
+#[inline(always)]
+fn ends_in_apex(scratch: &Scratch, head: &ZoneHead, start: usize) -> bool {
+    for index in 0..KEY_WORDS {
+        let left = (head.apex_bytes as usize).wrapping_sub(8 * index);
+        let mut apex = [0; 8];
+        apex.copy_from_slice(&head.apex[8 * index..8 * index + 8]);
+        let differs = u64::from_le_bytes(apex) ^ scratch.name_eight(start + 8 * index);
+        if left <= 8 {
+            // Behind the zone's name there is nothing to compare.
+            return differs << (8 * (8 - left) & 63) == 0;
+        }
+        if differs != 0 {
+            return false;
+        }
+    }
+    false
 }

@@ -13,6 +13,12 @@ pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Milliseconds of Unix time, for people, as [`unix_s`].
+pub fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
 /// Milliseconds on the boot-time clock, which never goes back.
 pub fn boot_ms() -> u64 {
     boot_ns() / 1_000_000

@@ -4,6 +4,7 @@
 
 mod alarm;
 mod follow;
+mod kernel;
 mod load;
 mod node;
 mod node_id;
@@ -14,7 +15,7 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -32,11 +33,12 @@ use crate::cluster::{
     SCHEMA_VERSION, StartedEtcd, note_endpoints,
 };
 use crate::config::{Config, EtcdChoice};
-use crate::dataplane::{DataplaneError, Kernel, XdpChoice};
+use crate::dataplane::{DataplaneError, XdpChoice};
 use crate::dns::DnsError;
 use crate::http::FrontError;
 use crate::icecast::{IcecastDoor, IcecastError, IcecastSettings};
 use crate::placement::rendezvous;
+use kernel::SharedKernel;
 use node::Node;
 use ports::Ports;
 
@@ -76,9 +78,6 @@ pub enum DaemonError {
     Metrics(#[from] metrics_exporter_prometheus::BuildError),
 }
 
-/// The kernel program, shared by what publishes, what renews and what counts.
-type SharedKernel = Option<Arc<Mutex<Kernel>>>;
-
 /// Runs a node until SIGTERM or SIGINT, at which it drains; a second one stops it at once.
 ///
 /// Everything that others may have taken (ports, interface) is taken first, so that a node which cannot serve says so
@@ -94,17 +93,29 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let state_dir = |source| DaemonError::StateDir { path: config.state_dir.clone(), source };
     fs::create_dir_all(&config.state_dir).map_err(state_dir)?;
     let ports = Ports::bind(&config).await?;
-    let kernel = start_kernel(&config)?;
-    let Some(etcd) = stop.run_until_cancelled(start_etcd(&config)).await else {
+    let kernel = kernel::start(&config)?;
+    let ended = run_with(config, kernel.clone(), ports, metrics, Signals { stop, at_once }).await;
+    kernel::stop(&kernel);
+    info!("stopped");
+    ended
+}
+
+/// Starts etcd and serves on top of it, until it is told to stop.
+async fn run_with(
+    config: Config,
+    kernel: SharedKernel,
+    ports: Ports,
+    metrics: PrometheusHandle,
+    signals: Signals,
+) -> Result<(), DaemonError> {
+    let Some(etcd) = signals.stop.run_until_cancelled(start_etcd(&config)).await else {
         return Ok(());
     };
     let (etcd, access) = etcd?;
-    let signals = Signals { stop, at_once };
     let served = serve(config, kernel, ports, metrics, access, signals).await;
     if let Some(etcd) = etcd {
         etcd.stop().await;
     }
-    info!("stopped");
     served
 }
 
@@ -119,7 +130,7 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     let node = Node::start(config, kernel, etcd).await?;
     let status = Box::new(node.status_source().function());
-    let sources = Sources { status, metrics, gate: node.gate() };
+    let sources = Sources { status, metrics, gate: node.gate(), look: node.look() };
     node.serve(ports, sources);
     let failed = tokio::select! {
         () = signals.stop.cancelled() => None,
@@ -186,31 +197,6 @@ fn raise_descriptor_limit() {
     match raised {
         Ok(descriptors) => info!(descriptors, "file descriptors available"),
         Err(error) => warn!(%error, "the limit of file descriptors could not be raised"),
-    }
-}
-
-/// Loads and attaches the kernel program as the operator wants it; `auto` goes on without one where there is none.
-fn start_kernel(config: &Config) -> Result<SharedKernel, DataplaneError> {
-    let wanted = config.xdp != XdpChoice::Off && !config.kernel_addresses.is_empty();
-    let Some(interface) = config.interface.as_deref().filter(|_| wanted) else {
-        info!("no kernel program: userspace answers all of DNS");
-        return Ok(None);
-    };
-    let attached = Kernel::load(&config.kernel_addresses).and_then(|mut kernel| {
-        let mode = kernel.attach(interface, config.xdp)?;
-        Ok((kernel, mode))
-    });
-    match attached {
-        Ok((kernel, mode)) => {
-            info!(interface, %mode, "the kernel program is attached");
-            Ok(Some(Arc::new(Mutex::new(kernel))))
-        }
-        Err(error @ DataplaneError::NoInterface { .. }) => Err(error),
-        Err(error) if config.xdp == XdpChoice::Auto => {
-            warn!(%error, "no kernel program: userspace answers all of DNS");
-            Ok(None)
-        }
-        Err(error) => Err(error),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::node::{self, NodeSettings};
 use crate::persist::{self, Record};
 use crate::tls::Authority;
 use crate::topology::{self, Network};
-use crate::{Client, LabError, Node, clock, teardown};
+use crate::{Client, LabError, Node, bpffs, clock, teardown};
 
 /// The zone of every lab unless another is asked for.
 pub const DOMAIN: &str = "radio.example.com";
@@ -197,6 +197,9 @@ impl Lab {
         } else {
             topology::create_bridge(network)?;
             self.hosts().try_for_each(|host| topology::create_host(network, host))?;
+        }
+        for node in &self.nodes {
+            bpffs::mount(&node.bpf_dir())?;
         }
         if self.record.tls {
             let authority = Authority::create(&persist::folder(self.name()))?;

@@ -8,6 +8,7 @@
 //! [`Lab::builder`] makes a lab, dropping it removes everything; [`Lab::keep`] leaves it for
 //! [`Lab::open`] and [`persist::down`] in another process.
 
+mod bpffs;
 mod clock;
 mod etcd;
 mod teardown;

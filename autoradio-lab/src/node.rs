@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::host::{Host, Running, tail};
 use crate::status::{CreatedMount, Status};
 use crate::tls::Files;
-use crate::{LabError, clock, command, etcd, faults, netns, topology, wall_clock};
+use crate::{LabError, bpffs, clock, command, etcd, faults, netns, topology, wall_clock};
 
 /// The daemon's program and process name.
 pub const DAEMON: &str = "autoradio-edge";
@@ -75,7 +75,8 @@ impl Node {
         daemon.args(["--interface", topology::INTERFACE, "--xdp", &self.settings.xdp]);
         daemon.args(["--address", &self.host.v4().to_string()]);
         daemon.args(["--address", &self.host.v6().to_string()]);
-        daemon.arg("--state-dir").arg(&state).args(&self.settings.args);
+        daemon.arg("--state-dir").arg(&state).arg("--bpf-dir").arg(self.bpf_dir());
+        daemon.args(&self.settings.args);
         if let Some(files) = self.certificates() {
             daemon.args(files.flags());
         } else if self.settings.hosts.len() > 1 {
@@ -89,6 +90,11 @@ impl Node {
         }
         *self.daemon() = Some(Running::start(daemon, &self.log_path())?);
         Ok(())
+    }
+
+    /// Its own file system of BPF pins, which outlives the daemon as `/sys/fs/bpf` would: `ip netns exec` hides that.
+    pub fn bpf_dir(&self) -> PathBuf {
+        self.host.folder().join("bpf")
     }
 
     /// Removes all that the node knows, as the loss of its disk would. It must not be running.
@@ -148,6 +154,7 @@ impl Node {
         if let Some(files) = self.certificates() {
             radioctl.args(["--etcd", "https://127.0.0.1:2379"]).args(files.flags());
         }
+        radioctl.arg("--state-dir").arg(self.state());
         radioctl.args(args).args(["-o", "json"]);
         Ok(radioctl)
     }
@@ -212,11 +219,17 @@ impl Node {
         Ok(None)
     }
 
-    /// Kills everything that runs on the node, as a power cut would; its files stay.
+    /// Kills everything that runs on the node, as a power cut would, its kernel programs too; its files stay.
     pub fn kill(&self, limit: Duration) -> Result<(), LabError> {
         faults::kill_everything(&self.host, limit)?;
         self.daemon().take();
-        Ok(())
+        bpffs::clear(&self.bpf_dir())
+    }
+
+    /// Kills the daemon alone: its children, and its kernel program, go on.
+    pub fn kill_daemon(&self, limit: Duration) -> Result<(), LabError> {
+        faults::kill(&self.host, DAEMON)?;
+        self.wait_ended(limit).map(drop)
     }
 
     /// Lets the daemon outlive this process.

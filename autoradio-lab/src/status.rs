@@ -31,6 +31,12 @@ pub struct Status {
 pub struct Xdp {
     /// `native`, `generic` or `off`.
     pub mode: String,
+    /// Whether it stays when the daemon is killed.
+    #[serde(default)]
+    pub pinned: bool,
+    /// Whether it was running when the daemon came.
+    #[serde(default)]
+    pub adopted: bool,
 }
 
 /// What DNS did since the daemon's start.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{LabError, faults, names, netns, persist};
+use crate::{LabError, bpffs, faults, names, netns, persist};
 
 const PROCESSES_END: Duration = Duration::from_secs(10);
 
@@ -17,6 +17,7 @@ pub(crate) fn remove(lab: &str) -> Result<(), LabError> {
     for namespace in &namespaces {
         result = result.and(netns::delete(namespace));
     }
+    result = result.and(bpffs::unmount_below(&persist::folder(lab)));
     result.and(persist::remove_files(lab))
 }
 

@@ -1,14 +1,17 @@
 //! The admin port: health, metrics and status for the operator and for machines that watch, and what
-//! this node's Icecast asks about its sources.
+//! this node's Icecast asks about its sources. Beside it a socket in the state directory, for what only this host's operator
+//! may see: who asks DNS for what.
 //!
 //! In: a function that tells the node's [`Status`], and the front's gate. Out: HTTP on a private address. Never here: decisions.
 
+mod dns;
 mod socket;
 mod source_auth;
 mod status;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -19,14 +22,22 @@ use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
 
 use crate::cluster::Standing;
+use crate::dataplane::Look;
 use crate::http::SourceGate;
 
-pub use socket::AdminServer;
+pub use dns::{
+    ApiFailure, DNS_COUNTERS_PATH, DNS_LATENCY_PATH, DNS_TRACE_PATH, DnsCounters, DnsLatency,
+    TraceLine, TracedQuery,
+};
+pub use socket::{AdminServer, LocalServer};
 pub use source_auth::SOURCE_AUTH_PATH;
 pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 
 /// Media type of the Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+
+/// Name of the socket in the state directory.
+pub const LOCAL_SOCKET: &str = "radioctl.sock";
 
 /// What an operator can mend about the admin port.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +52,14 @@ pub enum ApiError {
         /// What the system said.
         source: io::Error,
     },
+    /// The socket in the state directory cannot be opened.
+    #[error("cannot open {path} for radioctl: {source}; --state-dir chooses another folder")]
+    BindLocal {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 /// Where the answers come from.
@@ -51,6 +70,8 @@ pub struct Sources {
     pub metrics: PrometheusHandle,
     /// What judges the sources of this node's Icecast.
     pub gate: Arc<SourceGate>,
+    /// What looks into the kernel program, if one runs.
+    pub look: Option<Arc<Look>>,
 }
 
 fn router(sources: Arc<Sources>) -> Router {
@@ -60,6 +81,15 @@ fn router(sources: Arc<Sources>) -> Router {
         .route("/metrics", get(render_metrics))
         .route("/v1/status", get(status))
         .route(SOURCE_AUTH_PATH, post(source_auth::judge))
+        .with_state(sources)
+}
+
+fn local_router(sources: Arc<Sources>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status))
+        .route(DNS_COUNTERS_PATH, get(dns::counters))
+        .route(DNS_TRACE_PATH, get(dns::trace))
+        .route(DNS_LATENCY_PATH, get(dns::latency))
         .with_state(sources)
 }
 

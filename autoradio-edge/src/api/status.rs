@@ -62,6 +62,10 @@ pub struct XdpStatus {
     pub mode: XdpMode,
     /// The interface, while it is attached.
     pub interface: Option<String>,
+    /// Whether it stays, answering until its lease ends, when the daemon is killed.
+    pub pinned: bool,
+    /// Whether it was running when the daemon came, with the zone that it had.
+    pub adopted: bool,
 }
 
 /// DNS replies since the daemon started.

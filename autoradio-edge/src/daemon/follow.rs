@@ -3,15 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use autoradio_common::cookie::CookieKeys;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use super::SharedKernel;
-use super::status::lock;
+use super::kernel::{SharedKernel, lock, set_cookies};
 use crate::clock;
 use crate::cluster::{ClusterHandle, LoadRecord, NodeName, NodeRecord, Snapshot, is_news};
-use crate::config::Config;
-use crate::dns::{Policy, Responder, Zone, ZoneSettings, compile, same_zone};
+use crate::config::{Config, DnsSelect};
+use crate::dns::{Policy, Responder, Select, Zone, ZoneSettings, compile, same_zone};
 use crate::placement::{Ledger, Placement, Placer};
 
 /// How often the kernel program's lease is pushed ahead, ten times before it ends, and how often weights move.
@@ -31,6 +31,9 @@ pub(super) struct Follower {
     pub(super) zone_settings: ZoneSettings,
     pub(super) responder: Arc<Responder>,
     pub(super) kernel: SharedKernel,
+    /// What holds for replies besides the zone.
+    pub(super) policy: Policy,
+    pub(super) cookies: watch::Receiver<CookieKeys>,
     /// The placement whose zone is in force; `None` before the first, and while the kernel lacks the newest.
     pub(super) compiled: Option<Arc<Placement>>,
 }
@@ -51,6 +54,9 @@ impl Follower {
         let first = Arc::new(place(&mut placer, &snapshot, (&own, &load_in_force), &ledger));
         let zone = Arc::new(compile(&first, &config.zone));
         let (sender, placements) = watch::channel(first);
+        let mut cookies = cluster.cookies.clone();
+        let policy = policy(config, *cookies.borrow_and_update());
+        set_cookies(&kernel, policy.cookies);
         let follower = Self {
             own,
             snapshots: cluster.snapshots.clone(),
@@ -60,8 +66,10 @@ impl Follower {
             placer,
             ledger,
             zone_settings: config.zone.clone(),
-            responder: Responder::new(zone, Policy::named(config.name.to_string())),
+            responder: Responder::new(zone, policy.clone()),
             kernel,
+            policy,
+            cookies,
             compiled: None,
         };
         (follower, placements)
@@ -86,12 +94,20 @@ impl Follower {
                         self.act();
                     }
                 }
+                Ok(()) = self.cookies.changed() => self.change_cookies(),
                 _ = ticks.tick() => {
                     self.act();
                     self.renew_lease();
                 }
             }
         }
+    }
+
+    /// Brings kernel and userspace new secrets at once: a client may meet either with its next query.
+    fn change_cookies(&mut self) {
+        self.policy.cookies = *self.cookies.borrow_and_update();
+        set_cookies(&self.kernel, self.policy.cookies);
+        self.responder.set_policy(self.policy.clone());
     }
 
     fn is_news(&self, load: &LoadRecord) -> bool {
@@ -156,6 +172,15 @@ impl Follower {
     }
 }
 
+/// What holds for replies besides the zone.
+fn policy(config: &Config, cookies: CookieKeys) -> Policy {
+    let select = match config.dns_select {
+        DnsSelect::Random => Select::Random,
+        DnsSelect::Sticky => Select::Sticky,
+    };
+    Policy { node: config.name.to_string(), select, cookies, rate: config.dns_rate }
+}
+
 /// Places a snapshot now, with what was assigned since the reports in it. What this node knows of itself, its record and its
 /// load, it knows better than etcd.
 pub(super) fn place(
@@ -216,6 +241,8 @@ mod tests {
             zone_settings,
             responder: Responder::new(zone, Policy::named("node1".to_owned())),
             kernel: None,
+            policy: Policy::default(),
+            cookies: watch::channel(CookieKeys::default()).1,
             compiled: None,
         };
         (follower, sender)

@@ -12,18 +12,16 @@ use tracing::{info, warn};
 
 use super::alarm::Alarm;
 use super::follow::Follower;
+use super::kernel::{self, SharedKernel};
 use super::load::Sampler;
 use super::ports::Ports;
-use super::status::{self, StatusSource};
-use super::{
-    DaemonError, SharedKernel, cluster_settings, icecast_door, icecast_settings, node_id,
-    node_record,
-};
+use super::status::StatusSource;
+use super::{DaemonError, cluster_settings, icecast_door, icecast_settings, node_id, node_record};
 use crate::api::Sources;
 use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
 use crate::config::Config;
-use crate::dataplane::XdpMode;
-use crate::dns::Responder;
+use crate::dataplane::{Look, XdpMode};
+use crate::dns::{Responder, TcpClients};
 use crate::http::{FrontSettings, FrontStats, SourceGate};
 use crate::icecast::{self, Icecast};
 use crate::placement::{Ledger, Placement};
@@ -40,6 +38,7 @@ const LISTENERS_LOOK: Duration = Duration::from_millis(100);
 pub(super) struct Node {
     config: Config,
     kernel: SharedKernel,
+    look: Option<Arc<Look>>,
     responder: Arc<Responder>,
     stats: Arc<FrontStats>,
     ledger: Arc<Mutex<Ledger>>,
@@ -102,6 +101,7 @@ impl Node {
         Ok(Self {
             gate: source_gate(&config, &cluster, &placements),
             config,
+            look: kernel.clone().map(Look::new),
             kernel,
             responder,
             stats,
@@ -139,6 +139,11 @@ impl Node {
         }
     }
 
+    /// What looks into the kernel program.
+    pub(super) fn look(&self) -> Option<Arc<Look>> {
+        self.look.clone()
+    }
+
     /// What judges the sources of this node's Icecast.
     pub(super) fn gate(&self) -> Arc<SourceGate> {
         self.gate.clone()
@@ -148,10 +153,13 @@ impl Node {
     pub(super) fn serve(&self, ports: Ports, sources: Sources) {
         let stop = || self.stop_serving.clone();
         for server in ports.dns_udp {
-            self.serving.spawn(server.run(self.responder.clone(), stop()));
+            let answering = server.run(self.responder.clone(), stop());
+            self.serving.spawn(self.alarm.watch("DNS over UDP", answering));
         }
+        let dns_clients = Arc::new(TcpClients::default());
         for server in ports.dns_tcp {
-            self.serving.spawn(server.run(self.responder.clone(), stop()));
+            let answering = server.run(self.responder.clone(), dns_clients.clone(), stop());
+            self.serving.spawn(self.alarm.watch("DNS over TCP", answering));
         }
         let settings = FrontSettings {
             domain: self.config.domain.clone(),
@@ -170,8 +178,11 @@ impl Node {
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
-        self.serving.spawn(ports.admin.run(sources, stop()));
-        let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| status::lock(kernel).mode());
+        let sources = Arc::new(sources);
+        self.serving.spawn(ports.admin.run(sources.clone(), stop()));
+        self.serving.spawn(ports.local.run(sources, stop()));
+        self.look.clone().map(|look| self.serving.spawn(look.run(stop())));
+        let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| kernel::lock(kernel).mode());
         info!(node = %self.config.name, domain = %self.config.domain, xdp = %mode, "serving");
     }
 
@@ -221,7 +232,7 @@ impl Node {
     /// Closes to clients first and gives the lease up, so that others take over at once; then ends the children.
     pub(super) async fn stop(self) {
         if let Some(kernel) = &self.kernel
-            && let Err(error) = status::lock(kernel).end_lease()
+            && let Err(error) = kernel::lock(kernel).end_lease()
         {
             warn!(%error, "the kernel program goes on until it is detached");
         }

@@ -1,6 +1,6 @@
 //! Everything a node listens on, opened before anything is started.
 
-use crate::api::AdminServer;
+use crate::api::{AdminServer, LocalServer};
 use crate::config::Config;
 use crate::dns::{DnsError, TcpServer, UdpServer};
 use crate::http::Front;
@@ -13,6 +13,7 @@ pub(super) struct Ports {
     pub(super) dns_tcp: Vec<TcpServer>,
     pub(super) front: Front,
     pub(super) admin: AdminServer,
+    pub(super) local: LocalServer,
 }
 
 impl Ports {
@@ -23,6 +24,8 @@ impl Ports {
             dns_tcp: bind_each(config, TcpServer::bind)?,
             front: Front::bind(&config.http_ports)?,
             admin: AdminServer::bind(config.admin_listen).await?,
+            // After the ports: whoever holds those may hold this too.
+            local: LocalServer::bind(&config.state_dir)?,
         })
     }
 }

@@ -1,23 +1,18 @@
 //! Collects the node's status from the rooms.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use autoradio_common::verdict::Fate;
 use tokio::sync::watch;
 
-use super::{Kernel, SharedKernel};
+use super::kernel::{SharedKernel, lock};
 use crate::api::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 use crate::cluster::{EtcdHealth, MountPath, NodeName, Snapshot, StandingReader};
-use crate::dataplane::XdpMode;
+use crate::dataplane::{Hold, XdpMode};
 use crate::dns::Responder;
 use crate::http::{FrontStats, MountView};
 use crate::placement::{PlacedMount, Placement};
-
-/// The kernel program, whoever panicked while holding it: its maps are in the kernel and whole.
-pub(super) fn lock(kernel: &Mutex<Kernel>) -> MutexGuard<'_, Kernel> {
-    kernel.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Everything a status is made of.
 pub(super) struct StatusSource {
@@ -44,7 +39,6 @@ impl StatusSource {
     fn now(&self) -> Status {
         let placement = self.placements.borrow().clone();
         let parts = self.parts();
-        let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| lock(kernel).mode());
         let front = self.stats.view();
         let views: BTreeMap<_, _> = front.mounts.iter().map(|view| (&view.path, view)).collect();
         let mounts = placement.mounts.iter();
@@ -57,13 +51,20 @@ impl StatusSource {
             parts,
             standing: self.standing.now().label(),
             draining: self.snapshots.borrow().draining.contains(&self.name),
-            xdp: XdpStatus { mode, interface: self.interface.clone() },
+            xdp: self.xdp(),
             dns: self.dns(),
             listeners: front.listeners,
             mounts: mounts
                 .map(|(path, mount)| mount_status(path, mount, views.get(path)))
                 .collect(),
         }
+    }
+
+    fn xdp(&self) -> XdpStatus {
+        let kernel = self.kernel.as_ref().map(|kernel| lock(kernel));
+        let mode = kernel.as_ref().map_or(XdpMode::Off, |kernel| kernel.mode());
+        let Hold { pinned, adopted } = kernel.map(|kernel| kernel.hold()).unwrap_or_default();
+        XdpStatus { mode, interface: self.interface.clone(), pinned, adopted }
     }
 
     fn parts(&self) -> Parts {

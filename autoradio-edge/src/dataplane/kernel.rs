@@ -1,6 +1,9 @@
 //! Loads, attaches and feeds the XDP program. This file and its folder alone speak to the kernel's BPF side.
 
+mod attach;
 mod error;
+mod look;
+mod pins;
 mod publish;
 mod trace;
 
@@ -13,16 +16,18 @@ use autoradio_common::settings::{FLAG_HISTOGRAM, FLAG_STICKY, KernelSettings, Tr
 use autoradio_common::verdict::Verdict;
 use autoradio_common::zone::NAME_KEY_BYTES;
 use aya::maps::{Array, MapData, MapError, PerCpuArray, RingBuf};
-use aya::programs::xdp::XdpMode as AttachMode;
 use aya::programs::{ProgramError, TestRun, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
 use tracing::{info, warn};
 
 use super::half::Fit;
-use super::{DataplaneError, XdpChoice, XdpMode};
+use super::{DataplaneError, XdpMode};
 use crate::clock;
 use crate::dns::Zone;
-use error::{attach_error, load_error, map_error};
+use attach::Attachment;
+use error::{load_error, map_error};
+pub use look::{LatencyLook, Look, QueryLook};
+pub use pins::Pins;
 use publish::Publisher;
 pub use trace::TraceEvents;
 
@@ -51,10 +56,11 @@ pub struct Verified {
     pub bytes: u32,
 }
 
-/// The loaded program and its maps. Dropping it detaches the program.
+/// The loaded program and its maps. Dropping it detaches the program, unless it is pinned.
 pub struct Kernel {
     ebpf: Ebpf,
     mode: XdpMode,
+    attachment: Attachment,
     settings: KernelSettings,
     /// The zone in the maps is the newest; otherwise the lease is not renewed, so that userspace answers.
     in_force: bool,
@@ -79,11 +85,38 @@ impl Kernel {
         if object.is_empty() {
             return Err(DataplaneError::NoObject);
         }
-        let mut ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
+        let ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
+        Self::with_maps(ebpf, addresses)
+    }
+
+    /// The same, on maps that outlive this process; on those that an earlier one left, if they are of this object.
+    pub fn load_pinned(addresses: &[IpAddr], pins: Pins) -> Result<Self, DataplaneError> {
+        if OBJECT.is_empty() {
+            return Err(DataplaneError::NoObject);
+        }
+        let left = pins.maps_of(OBJECT);
+        let mut loader = EbpfLoader::new();
+        for (name, path) in left.iter().flatten() {
+            loader.map_pin_path(name, path.as_path());
+        }
+        let ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
+        if left.is_none() {
+            pins.stage(ebpf.maps())?;
+        }
+        let mut kernel = Self::with_maps(ebpf, addresses)?;
+        if left.is_some() {
+            kernel.adopt_settings()?;
+        }
+        kernel.attachment = Attachment::pinned_at(pins, left.is_some());
+        Ok(kernel)
+    }
+
+    fn with_maps(mut ebpf: Ebpf, addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
-        Ok(Self {
+        let mut kernel = Self {
             mode: XdpMode::Off,
             settings: settings_for(addresses),
+            attachment: Attachment::default(),
             in_force: false,
             publisher: Publisher::open(&mut ebpf)?,
             fit: Fit::default(),
@@ -92,35 +125,19 @@ impl Kernel {
             latency: open(&mut ebpf, "LATENCY")?,
             trace_events: Some(open(&mut ebpf, "TRACE")?),
             ebpf,
-        })
-    }
-
-    /// Attaches the program to `interface`. The result is the mode in use.
-    pub fn attach(
-        &mut self,
-        interface: &str,
-        choice: XdpChoice,
-    ) -> Result<XdpMode, DataplaneError> {
-        self.mode = match choice {
-            XdpChoice::Off => XdpMode::Off,
-            XdpChoice::Native => self.attach_in(interface, XdpMode::Native)?,
-            XdpChoice::Generic => self.attach_in(interface, XdpMode::Generic)?,
-            XdpChoice::Auto => match self.attach_in(interface, XdpMode::Native) {
-                Err(DataplaneError::Attach { .. }) => {
-                    self.attach_in(interface, XdpMode::Generic)?
-                }
-                result => result?,
-            },
         };
-        Ok(self.mode)
+        kernel.write_settings()?;
+        Ok(kernel)
     }
 
-    fn attach_in(&mut self, interface: &str, mode: XdpMode) -> Result<XdpMode, DataplaneError> {
-        let flags = if mode == XdpMode::Native { AttachMode::Driver } else { AttachMode::Skb };
-        match program(&mut self.ebpf)?.attach(interface, flags) {
-            Ok(_) => Ok(mode),
-            Err(error) => Err(attach_error(&error, interface, mode)),
-        }
+    /// Goes on from what the maps say: the zone in force, and until when. What else they say, this process knows better.
+    fn adopt_settings(&mut self) -> Result<(), DataplaneError> {
+        let left = self.settings_map.get(&0, 0).map_err(|error| map_error("SETTINGS", &error))?;
+        let KernelSettings { local_v4, local_v6, .. } = self.settings;
+        let trace = self.settings.trace;
+        let flags = left.flags & !FLAG_HISTOGRAM;
+        self.settings = KernelSettings { local_v4, local_v6, trace, flags, ..left };
+        Ok(())
     }
 
     /// How the program is attached.
@@ -148,7 +165,7 @@ impl Kernel {
         self.renew_lease()?;
         self.publisher.switched();
         self.report_fit(fit);
-        Ok(())
+        self.replace_waiting()
     }
 
     /// Says once that a zone is too large for the maps, and when that changes.

@@ -6,13 +6,18 @@
 mod desired;
 mod half;
 mod kernel;
+mod lookers;
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 pub use half::Fit;
-pub use kernel::{Kernel, KernelPolicy, TraceEvents, Verified, XDP_LEASE_MS};
+pub use kernel::{
+    Kernel, KernelPolicy, LatencyLook, Look, Pins, QueryLook, TraceEvents, Verified, XDP_LEASE_MS,
+};
+pub use lookers::{Lookers, TracedName, traced_name};
 
 /// What the operator wants of XDP (`--xdp`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -47,6 +52,15 @@ impl fmt::Display for XdpMode {
             Self::Off => "off",
         })
     }
+}
+
+/// How the program is held where it is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hold {
+    /// It stays, answering, when this process is killed.
+    pub pinned: bool,
+    /// It was running when this process came, with the zone that it had.
+    pub adopted: bool,
 }
 
 /// What an operator can mend about the kernel's side.
@@ -100,6 +114,40 @@ pub enum DataplaneError {
         /// What was refused, and why.
         reason: String,
     },
+    /// The program cannot outlive this process.
+    #[error(
+        "the kernel program is not pinned at {folder}, so DNS is not answered while the daemon restarts: {reason}; \
+         `mount -t bpf bpf /sys/fs/bpf` makes the place, --bpf-dir chooses another", folder = folder.display()
+    )]
+    Unpinned {
+        /// Where it should be pinned.
+        folder: PathBuf,
+        /// What is in the way.
+        reason: String,
+    },
+    /// Another daemon holds this node's program.
+    #[error(
+        "another daemon of this node's name runs its kernel program ({folder} is locked); give each its own --name or --bpf-dir",
+        folder = folder.display()
+    )]
+    Taken {
+        /// What it holds.
+        folder: PathBuf,
+    },
+    /// Not a name to trace.
+    #[error("{name:?} is no name that the kernel looks at: those have 1 to 61 characters")]
+    TracedName {
+        /// What was given.
+        name: String,
+    },
+    /// Too many look at queries.
+    #[error("too many look at this node's queries already; end one `radioctl dns trace`")]
+    TooManyLook,
+    /// Nothing to look into.
+    #[error(
+        "no kernel program runs on this node, so there is nothing to look into; --xdp chooses one"
+    )]
+    NotRunning,
     /// A map could not be written or read.
     #[error("map {map}: {reason}")]
     Map {

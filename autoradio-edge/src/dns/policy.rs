@@ -75,8 +75,8 @@ pub(super) fn client_prefix(client: IpAddr) -> u64 {
     match client {
         IpAddr::V4(address) => prefix::of_v4(address.octets()),
         IpAddr::V6(address) => {
-            let [a, b, c, d, e, f, g, h, ..] = address.octets();
-            prefix::of_v6([a, b, c, d, e, f, g, h])
+            let high = (address.to_bits() >> 64) as u64;
+            prefix::of_v6(high.to_be_bytes())
         }
     }
 }

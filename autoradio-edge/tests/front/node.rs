@@ -84,6 +84,7 @@ impl Node {
             status: Box::new(|| unreachable!("no test asks for it")),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             gate,
+            look: None,
         };
         let stopped = cancel.clone();
         tokio::spawn(async move {

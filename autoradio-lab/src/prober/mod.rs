@@ -9,6 +9,7 @@ mod frames;
 mod listener;
 mod message;
 mod source;
+mod stream;
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 pub use dns::DnsProber;
 pub use listener::{Heard, ListenerProber};
 pub use source::{Loss, Session, SourceProber};
+pub use stream::{Asked, DnsStream};
 
 use crate::{Client, LabError, Node, clock, netns};
 

@@ -27,6 +27,10 @@ const MEDIA_FOLDERS: [&str; 3] = ["/socket/", "/etcd/", "/kernel/"];
 
 /// Files not named after a medium in which time passes, and why it must.
 const TIMED: &[(&str, &str)] = &[
+    (
+        "api/dns.rs",
+        "tells when queries came, and times the kernel program for as long as was asked",
+    ),
     ("cluster/cookie_keeper.rs", "rolls the secrets of DNS cookies every day"),
     ("cluster/secrets.rs", "notes when the secrets of DNS cookies were rolled"),
     ("cluster/follow.rs", "publishes snapshots at a pace of its own and retries a lost watch"),

@@ -21,6 +21,7 @@ Examples:
   radioctl status
   radioctl drain fra1
   radioctl cluster members
+  radioctl dns trace --name radio.example.com
   radioctl --etcd https://10.0.0.1:2379,https://10.0.0.2:2379 list-mounts
 
 Exit codes:
@@ -29,7 +30,7 @@ Exit codes:
   2  wrong usage: nothing was tried
   3  there is no such mount or node
   4  the mount exists already
-  5  the cluster cannot be reached";
+  5  the cluster, or this host's daemon, cannot be reached";
 
 /// Operate an autoradio cluster: its mounts, its nodes.
 #[derive(Debug, Parser)]
@@ -178,6 +179,9 @@ pub(crate) enum Command {
     /// The members of etcd, which keeps the cluster's state
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// What becomes of DNS queries to this host: its daemon is asked, not etcd
+    #[command(subcommand)]
+    Dns(DnsCommand),
     /// Print the completion script of a shell
     #[command(
         after_help = "Example:\n  radioctl completions bash > /etc/bash_completion.d/radioctl"
@@ -202,6 +206,48 @@ pub(crate) enum ClusterCommand {
         /// Remove it although too few of the others are healthy to change anything afterwards
         #[arg(long)]
         force: bool,
+    },
+}
+
+/// A command about DNS on this host.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum DnsCommand {
+    /// Show how many queries a second come to which end, in the kernel and in userspace
+    ///
+    /// A verdict `pass_…` of the kernel is a packet left to userspace, or to other programs of this host.
+    #[command(
+        after_help = "Examples:\n  radioctl dns stats\n  radioctl dns stats --interval 10 -o json"
+    )]
+    Stats {
+        /// Over how many seconds, 1 to 3600
+        #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        interval: u64,
+    },
+    /// Show queries as they come to the kernel, each with its verdict
+    ///
+    /// Shows what the kernel program sees, until --count, --timeout or Ctrl-C. Names longer than 61 characters go to
+    /// userspace unread. With `-o json` every query is one JSON object in a line.
+    #[command(after_help = "Examples:\n  radioctl dns trace --count 20\n  \
+        radioctl dns trace --name radio.example.com --timeout 60 -o json | jq .client")]
+    Trace {
+        /// Only queries for this name
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// End after so many queries
+        #[arg(long, value_name = "K", value_parser = clap::value_parser!(u64).range(1..))]
+        count: Option<u64>,
+        /// End after so many seconds
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+        timeout: Option<u64>,
+    },
+    /// Time the kernel program and show percentiles
+    ///
+    /// Timing costs each query two readings of the clock, so it is on only for as long as this takes.
+    #[command(after_help = "Example:\n  radioctl dns latency --seconds 60")]
+    Latency {
+        /// For how many seconds, 1 to 3600
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3_600))]
+        seconds: u64,
     },
 }
 

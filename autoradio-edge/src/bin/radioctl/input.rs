@@ -132,8 +132,10 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
             }
             Checked::Remove(node, force)
         }
-        // Completions are printed without a cluster; the caller has done so already.
-        Command::ListMounts | Command::Completions { .. } => Checked::Mount(MountCommand::List),
+        // Completions and DNS need no cluster; the caller has done them already.
+        Command::ListMounts | Command::Completions { .. } | Command::Dns(_) => {
+            Checked::Mount(MountCommand::List)
+        }
     })
 }
 

@@ -1,14 +1,18 @@
-//! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down.
+//! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down; only for `dns`
+//! it asks this host's daemon.
 //!
-//! `args` is what was typed, `input` judges it, `mounts`, `nodes`, `cluster` and `backup` do it, `view` and `cluster_view` are
-//! what is shown, `output` shows it, `failure` says how it ended.
+//! `args` is what was typed, `input` judges it, `mounts`, `nodes`, `cluster`, `backup` and `dns` do it, `local_socket` asks the daemon, `view`,
+//! `cluster_view` and `dns_view` are what is shown, `output` shows it, `failure` says how it ended.
 
 mod args;
 mod backup;
 mod cluster;
 mod cluster_view;
+mod dns;
+mod dns_view;
 mod failure;
 mod input;
+mod local_socket;
 mod mounts;
 mod nodes;
 mod output;
@@ -24,6 +28,7 @@ use clap::{CommandFactory, Parser};
 use args::{Command, Radioctl};
 use failure::Usage;
 use input::Checked;
+use local_socket::LocalDaemon;
 use output::Output;
 
 /// Longest time for one answer of etcd. Somebody is waiting at a terminal.
@@ -53,6 +58,10 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Radioctl::command(), "radioctl", &mut script);
             return Output::text(&String::from_utf8_lossy(&script));
+        }
+        Command::Dns(command) => {
+            let daemon = LocalDaemon::in_dir(&typed.state_dir);
+            return dns::run(&command, &daemon, output).await;
         }
         command => command,
     };

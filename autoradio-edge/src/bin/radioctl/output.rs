@@ -1,6 +1,7 @@
 //! Shows results on standard output and everything else on standard error.
 
 mod cluster;
+mod dns;
 
 use std::io::{self, IsTerminal, Write};
 

@@ -1,64 +1,143 @@
-//! DNS over UDP: one socket per listening address; replies leave from the address that was asked.
+//! DNS over UDP: for each listening address one socket and one thread per core, among which the system shares clients out
+//! (`SO_REUSEPORT`); replies leave from the address that was asked.
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::io;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
-use nix::libc;
-use nix::sys::socket::sockopt::{Ipv4PacketInfo, Ipv6RecvPacketInfo};
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, sendmsg, setsockopt,
+use autoradio_common::limits::{DNS_UDP_BUFFER_BYTES, DNS_UDP_THREADS_MAX};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::{
+    Ipv4PacketInfo, Ipv6RecvPacketInfo, RcvBufForce, ReusePort, SndBufForce,
 };
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
-use tracing::trace;
+use tracing::error;
 
-use crate::clock;
-use crate::dns::{DnsError, Responder, Transport};
+use super::batch::Batch;
+use super::family::{Family, V4, V6};
+use crate::dns::{DnsError, Responder};
 
-/// Longest query read, in bytes; a longer one is cut and answered FORMERR.
-const QUERY_BYTES_MAX: usize = 4_096;
-
-/// Where a query came to: the reply's source address, whatever the routes say.
-#[derive(Clone, Copy)]
-enum AskedAddress {
-    V4(libc::in_pktinfo),
-    V6(libc::in6_pktinfo),
-}
-
-/// A bound socket, not yet served.
+/// The bound sockets of one address, not yet served.
 pub struct UdpServer {
-    socket: UdpSocket,
+    address: SocketAddr,
+    sockets: Vec<Socket>,
 }
 
 impl UdpServer {
     /// Binds `address`; an unspecified one answers on every address of its family.
     pub fn bind(address: SocketAddr) -> Result<Self, DnsError> {
-        let socket =
-            open(address).map_err(|source| DnsError::Bind { protocol: "udp", address, source })?;
-        Ok(Self { socket })
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let threads = threads.min(DNS_UDP_THREADS_MAX);
+        Self::bind_all(address, threads).map_err(|source| DnsError::Bind {
+            protocol: "udp",
+            address,
+            source,
+        })
     }
 
-    /// Answers until `cancel` fires.
+    /// The first socket asks for the port without sharing it, so that another server there is noticed, and shares it after.
+    fn bind_all(address: SocketAddr, threads: usize) -> io::Result<Self> {
+        let first = open(address)?;
+        first.bind(&address.into())?;
+        setsockopt(&first, ReusePort, &true)?;
+        let address = first.local_addr()?.as_socket().unwrap_or(address);
+        let mut sockets = vec![first];
+        while sockets.len() < threads {
+            let socket = open(address)?;
+            setsockopt(&socket, ReusePort, &true)?;
+            socket.bind(&address.into())?;
+            sockets.push(socket);
+        }
+        Ok(Self { address, sockets })
+    }
+
+    /// Where it answers: the port too if it was bound to any.
+    pub fn local_address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `cancel` fires, or until a thread has ended by itself, which the log tells.
     pub async fn run(self, responder: Arc<Responder>, cancel: CancellationToken) {
-        loop {
-            let served = tokio::select! {
-                () = cancel.cancelled() => return,
-                served = serve_one(&self.socket, &responder) => served,
+        let (stop, ended) = (Stop::default(), CancellationToken::new());
+        let sockets: Vec<_> = self.sockets.into_iter().map(Arc::new).collect();
+        let mut threads = Vec::new();
+        for socket in &sockets {
+            let worker = Worker {
+                socket: socket.clone(),
+                responder: responder.clone(),
+                stop: stop.clone(),
+                _ended: ended.clone().drop_guard(),
             };
-            // Whoever sends queries chooses how many fail: they are counted, not told one by one.
-            if let Err(error) = served {
-                metrics::counter!("autoradio_dns_udp_errors_total").increment(1);
-                trace!(%error, "a query could not be answered");
+            match worker.spawn(self.address.is_ipv4()) {
+                Ok(thread) => threads.push(thread),
+                Err(failed) => {
+                    error!(%failed, "DNS over UDP: a thread could not be started");
+                    break; // Its guard is gone.
+                }
             }
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = ended.cancelled() => {}
+        }
+        stop.stop(&sockets);
+        drop(tokio::task::spawn_blocking(move || threads.into_iter().for_each(join)).await);
+    }
+}
+
+fn join(thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        error!("DNS over UDP: a thread has ended by a fault");
+    }
+}
+
+/// Tells the threads to end.
+#[derive(Clone, Default)]
+struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    fn is_told(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// Shutting a socket down ends its thread's wait for the next query.
+    fn stop(&self, sockets: &[Arc<Socket>]) {
+        self.0.store(true, Ordering::SeqCst);
+        for socket in sockets {
+            // It says that the socket is not connected, and wakes whoever reads it all the same.
+            let _ = socket.shutdown(Shutdown::Read);
         }
     }
 }
 
-fn open(address: SocketAddr) -> io::Result<UdpSocket> {
+/// What one thread has.
+struct Worker {
+    socket: Arc<Socket>,
+    responder: Arc<Responder>,
+    stop: Stop,
+    _ended: tokio_util::sync::DropGuard,
+}
+
+impl Worker {
+    fn spawn(self, is_ipv4: bool) -> io::Result<JoinHandle<()>> {
+        let serve = if is_ipv4 { Self::serve::<V4> } else { Self::serve::<V6> };
+        thread::Builder::new().name("dns-udp".to_owned()).spawn(move || serve(&self))
+    }
+
+    fn serve<F: Family>(&self) {
+        let mut batch = Batch::<F>::new();
+        while !self.stop.is_told() {
+            batch.receive(&*self.socket, || self.stop.is_told());
+            batch.answer(&self.responder);
+            batch.send(&*self.socket);
+        }
+    }
+}
+
+fn open(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -66,77 +145,17 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     } else {
         setsockopt(&socket, Ipv4PacketInfo, &true)?;
     }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    UdpSocket::from_std(socket.into())
+    enlarge_buffers(&socket)?;
+    Ok(socket)
 }
 
-async fn serve_one(socket: &UdpSocket, responder: &Responder) -> io::Result<()> {
-    let mut buffer = [0u8; QUERY_BYTES_MAX];
-    let (bytes, client, asked) =
-        socket.async_io(Interest::READABLE, || receive(socket, &mut buffer)).await?;
-    if port_of(&client) == Some(0) {
-        return Ok(()); // Nobody can listen there; a reply would only help a reflector.
+/// Bursts wait instead of being lost: as long as the host's limits allow where this process may not exceed them.
+fn enlarge_buffers(socket: &Socket) -> io::Result<()> {
+    if setsockopt(socket, RcvBufForce, &DNS_UDP_BUFFER_BYTES).is_err() {
+        socket.set_recv_buffer_size(DNS_UDP_BUFFER_BYTES)?;
     }
-    let Some(address) = address_of(&client) else { return Ok(()) };
-    let now_s = clock::unix_s();
-    let Some(reply) = responder.answer(&buffer[..bytes], address, now_s, Transport::Udp) else {
-        return Ok(());
-    };
-    socket.async_io(Interest::WRITABLE, || send(socket, &reply, &client, asked)).await
-}
-
-fn address_of(client: &SockaddrStorage) -> Option<IpAddr> {
-    let v4 = client.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
-    v4.or_else(|| client.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
-}
-
-fn port_of(client: &SockaddrStorage) -> Option<u16> {
-    let v4 = client.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::port);
-    v4.or_else(|| client.as_sockaddr_in6().map(nix::sys::socket::SockaddrIn6::port))
-}
-
-type Received = (usize, SockaddrStorage, Option<AskedAddress>);
-
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Received> {
-    let mut control = nix::cmsg_space!(libc::in6_pktinfo);
-    let mut parts = [IoSliceMut::new(buffer)];
-    let fd = socket.as_raw_fd();
-    let message =
-        recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), MsgFlags::empty())?;
-    let asked = message.cmsgs()?.find_map(|control| match control {
-        ControlMessageOwned::Ipv4PacketInfo(info) => Some(AskedAddress::V4(info)),
-        ControlMessageOwned::Ipv6PacketInfo(info) => Some(AskedAddress::V6(info)),
-        _ => None,
-    });
-    let client = message.address.ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Ok((message.bytes, client, asked))
-}
-
-fn send(
-    socket: &UdpSocket,
-    reply: &[u8],
-    client: &SockaddrStorage,
-    asked: Option<AskedAddress>,
-) -> io::Result<()> {
-    let parts = [IoSlice::new(reply)];
-    let fd = socket.as_raw_fd();
-    let flags = MsgFlags::empty();
-    match asked {
-        // No interface: the routes choose it, only the address is kept.
-        Some(AskedAddress::V4(mut info)) => {
-            info.ipi_ifindex = 0;
-            let control = [ControlMessage::Ipv4PacketInfo(&info)];
-            sendmsg(fd, &parts, &control, flags, Some(client))?;
-        }
-        // The interface stays: a link-local client needs it.
-        Some(AskedAddress::V6(info)) => {
-            let control = [ControlMessage::Ipv6PacketInfo(&info)];
-            sendmsg(fd, &parts, &control, flags, Some(client))?;
-        }
-        None => {
-            sendmsg(fd, &parts, &[], flags, Some(client))?;
-        }
+    if setsockopt(socket, SndBufForce, &DNS_UDP_BUFFER_BYTES).is_err() {
+        socket.set_send_buffer_size(DNS_UDP_BUFFER_BYTES)?;
     }
     Ok(())
 }

@@ -1,0 +1,65 @@
+//! The program on one query again and again, for `benches/kernel.rs`: `BPF_PROG_TEST_RUN` leaves each run what the run
+//! before made of the packet, so the query is put back first. What that costs, `restore` does alone.
+#![no_std]
+#![no_main]
+
+use core::ffi::c_void;
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
+use aya_ebpf::macros::{map, xdp};
+use aya_ebpf::maps::Array;
+use aya_ebpf::programs::XdpContext;
+
+/// Longest query.
+const FRAME_BYTES_MAX: usize = 512;
+
+/// A query's frame.
+#[repr(C)]
+pub struct Frame {
+    /// Bytes in use.
+    length: u32,
+    bytes: [u8; FRAME_BYTES_MAX],
+}
+
+#[map]
+static FRAME: Array<Frame> = Array::with_max_entries(1, 0);
+
+/// Puts the query back and answers it.
+#[xdp]
+pub fn autoradio(ctx: XdpContext) -> u32 {
+    if put_back(&ctx).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    autoradio_ebpf::run(&ctx)
+}
+
+/// Puts the query back.
+#[xdp]
+pub fn restore(ctx: XdpContext) -> u32 {
+    if put_back(&ctx).is_none() { xdp_action::XDP_ABORTED } else { xdp_action::XDP_PASS }
+}
+
+/// `None` where it cannot be.
+#[inline(always)]
+fn put_back(ctx: &XdpContext) -> Option<()> {
+    let frame = FRAME.get(0)?;
+    let length = frame.length;
+    if length == 0 || length > FRAME_BYTES_MAX as u32 {
+        return None;
+    }
+    let growth = length as i32 - (ctx.data_end() - ctx.data()) as i32;
+    // SAFETY: the context is the program's own.
+    if unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) } != 0 {
+        return None;
+    }
+    let bytes = frame.bytes.as_ptr().cast_mut().cast::<c_void>();
+    // SAFETY: `length` was checked against the buffer; the helper checks the packet's side.
+    (unsafe { bpf_xdp_store_bytes(ctx.ctx, 0, bytes, length) } == 0).then_some(())
+}
+
+/// The kernel asks for a GPL-compatible licence before it lends some helpers.
+// SAFETY: a plain byte string in the section that loaders read; nothing else has this name.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

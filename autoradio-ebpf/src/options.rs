@@ -1,0 +1,199 @@
+//! EDNS options: reads those of the query, makes those of the reply.
+
+use autoradio_common::cookie::{
+    CLIENT_COOKIE_BYTES, COOKIE_BYTES, CookieClient, OPTION_COOKIE, Verified, WHOLE_COOKIE_BYTES,
+    hash, stamp, verify,
+};
+use autoradio_common::limits::KERNEL_OPTIONS_MAX;
+use autoradio_common::settings::KernelSettings;
+use autoradio_common::wire::{OPTION_NSID, OPTION_PADDING, OPTION_SUBNET};
+
+use crate::maps::{OPTIONS_WORDS, Scratch};
+use crate::packet::Family;
+use crate::query::Query;
+
+/// Bytes of an option's code and length.
+const HEADER_BYTES: usize = 4;
+/// Bytes of a client subnet before its address (RFC 7871 §6).
+const SUBNET_BYTES: usize = 4;
+/// Families of client subnets, and the bits of their addresses.
+const SUBNET_V4: (u16, u8) = (1, 32);
+const SUBNET_V6: (u16, u8) = (2, 128);
+/// Bytes of the longest client subnet option.
+const SUBNET_OPTION_BYTES_MAX: usize = HEADER_BYTES + SUBNET_BYTES + 16;
+
+/// Reads over the options (RFC 6891 §6.1.2) and notes those that are answered: the first cookie and the first client
+/// subnet. `false` where userspace must answer: an option that is malformed, wants another reply, or one too many.
+///
+/// A keep-alive is ignored as unknown options are: over UDP it has no meaning (RFC 7828 §3.2.1).
+#[inline(never)]
+pub fn read(scratch: &mut Scratch, mut offset: usize, end: usize) -> bool {
+    scratch.given.cookie_bytes = 0;
+    scratch.given.subnet_bytes = 0;
+    for _ in 0..KERNEL_OPTIONS_MAX {
+        if offset == end {
+            return true;
+        }
+        let (code, bytes) = (scratch.word(offset), usize::from(scratch.word(offset + 2)));
+        let start = offset + HEADER_BYTES;
+        if start + bytes > end {
+            return false;
+        }
+        let known = match code {
+            OPTION_COOKIE => note_cookie(scratch, start, bytes),
+            OPTION_SUBNET => note_subnet(scratch, start, bytes),
+            OPTION_NSID | OPTION_PADDING => false,
+            _ => true,
+        };
+        if !known {
+            return false;
+        }
+        offset = start + bytes;
+    }
+    offset == end
+}
+
+#[inline(always)]
+fn note_cookie(scratch: &mut Scratch, start: usize, bytes: usize) -> bool {
+    if scratch.given.cookie_bytes != 0 {
+        return true;
+    }
+    scratch.given.cookie_at = start as u32;
+    scratch.given.cookie_bytes = bytes as u32;
+    bytes == CLIENT_COOKIE_BYTES || WHOLE_COOKIE_BYTES.contains(&bytes)
+}
+
+#[inline(always)]
+fn note_subnet(scratch: &mut Scratch, start: usize, bytes: usize) -> bool {
+    if scratch.given.subnet_bytes != 0 {
+        return true;
+    }
+    scratch.given.subnet_at = (start - HEADER_BYTES) as u32;
+    scratch.given.subnet_bytes = (HEADER_BYTES + bytes) as u32;
+    is_subnet(scratch, start, bytes)
+}
+
+/// Whether a client subnet follows the rules for queries (RFC 7871 §6, §7.1.2).
+#[inline(always)]
+fn is_subnet(scratch: &Scratch, start: usize, bytes: usize) -> bool {
+    if bytes < SUBNET_BYTES {
+        return false;
+    }
+    let family = scratch.word(start);
+    let (source, scope) = (scratch.byte(start + 2), scratch.byte(start + 3));
+    let bits_max = match family {
+        0 => 0,
+        family if family == SUBNET_V4.0 => SUBNET_V4.1,
+        family if family == SUBNET_V6.0 => SUBNET_V6.1,
+        _ => return false,
+    };
+    let address_bytes = usize::from(source).div_ceil(8);
+    if source > bits_max || scope != 0 || bytes != SUBNET_BYTES + address_bytes {
+        return false;
+    }
+    let spare = 0xff >> (source % 8);
+    source % 8 == 0 || scratch.byte(start + bytes - 1) & spare == 0
+}
+
+/// The options of a reply, as they stand in the scratch space.
+///
+/// There, as words, so that every part is aligned: bytes 4 to 31 are the cookie option, those from 32 on the client subnet.
+/// The two bytes before the first option are the length of all: where the OPT record has its own.
+pub struct Options {
+    /// Bytes of all options.
+    pub bytes: usize,
+    /// Where the length stands in the scratch space.
+    pub at: usize,
+    /// Ones' complement sum of length and options as little-endian words.
+    pub sum: u64,
+    /// The client has shown that it gets what is sent to its address.
+    pub has_valid_cookie: bool,
+}
+
+/// The cookie option's place.
+pub const COOKIE_AT: usize = 4;
+const COOKIE_OPTION_BYTES: usize = HEADER_BYTES + COOKIE_BYTES;
+/// The client subnet's place.
+pub const SUBNET_AT: usize = COOKIE_AT + COOKIE_OPTION_BYTES;
+
+/// Makes the options of the reply: the cookie if there was one and there are keys, then the client subnet as it came, whose
+/// scope of 0 says that every network gets this answer (RFC 7871 §7.2.1).
+#[inline(always)]
+pub fn reply(
+    query: &Query,
+    family: Family,
+    settings: &KernelSettings,
+    scratch: &mut Scratch,
+) -> Options {
+    let mut options = Options { bytes: 0, at: SUBNET_AT - 2, sum: 0, has_valid_cookie: false };
+    if !query.options {
+        return options;
+    }
+    scratch.options = [0; OPTIONS_WORDS];
+    if scratch.given.cookie_bytes != 0 && settings.cookies.are_set() {
+        options.has_valid_cookie = bake(scratch, settings, family);
+        options.bytes = COOKIE_OPTION_BYTES;
+        options.at = COOKIE_AT - 2;
+    }
+    let subnet_bytes = scratch.given.subnet_bytes as usize;
+    if subnet_bytes != 0 {
+        copy_subnet(scratch, subnet_bytes);
+        options.bytes += subnet_bytes;
+    }
+    if options.bytes != 0 {
+        let length = u64::from((options.bytes as u16).to_be());
+        scratch.options[(options.at) / 8] |= (length << (8 * (options.at % 8))).to_le();
+        for word in scratch.options {
+            options.sum += (word & 0xffff_ffff) + (word >> 32);
+        }
+    }
+    options
+}
+
+#[inline(always)]
+fn copy_subnet(scratch: &mut Scratch, bytes: usize) {
+    for index in 0..SUBNET_OPTION_BYTES_MAX / 8 {
+        let left = bytes.wrapping_sub(8 * index) as i64;
+        if left <= 0 {
+            break;
+        }
+        let mut word = scratch.eight(scratch.given.subnet_at as usize + 8 * index);
+        if left < 8 {
+            word &= (1 << (8 * left & 63)) - 1;
+        }
+        scratch.options[SUBNET_AT / 8 + index] = word.to_le();
+    }
+}
+
+/// Makes the cookie option. Says whether the query's cookie was valid.
+#[inline(never)]
+fn bake(scratch: &mut Scratch, settings: &KernelSettings, family: Family) -> bool {
+    let client = match family {
+        Family::V4 => CookieClient::V4(scratch.seen.client[0] as u32),
+        Family::V6 => CookieClient::V6(scratch.seen.client),
+    };
+    let now_s = settings.unix_s;
+    let at = scratch.given.cookie_at as usize;
+    let words = [scratch.eight(at), scratch.eight(at + 8), scratch.eight(at + 16)];
+    let mut verified = Verified::Not;
+    if scratch.given.cookie_bytes as usize == COOKIE_BYTES {
+        let mut cookie = [0; COOKIE_BYTES];
+        for (bytes, word) in cookie.chunks_exact_mut(8).zip(words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        verified = verify(&settings.cookies, &cookie, client, now_s);
+    }
+    let header = u64::from(OPTION_COOKIE.to_be()) | u64::from((COOKIE_BYTES as u16).to_be()) << 16;
+    scratch.options[0] = (header << 32).to_le();
+    scratch.options[1] = words[0].to_le();
+    let [mut first, mut second] = [words[1], words[2]];
+    if verified != Verified::Fresh {
+        let stamp = stamp(now_s);
+        first = u64::from_le_bytes(stamp);
+        let made = hash(settings.cookies.current, words[0].to_le_bytes(), stamp, client);
+        second = u64::from_le_bytes(made);
+    }
+    scratch.options[2] = first.to_le();
+    scratch.options[3] = second.to_le();
+    verified != Verified::Not
+}

@@ -1,0 +1,211 @@
+//! The kernel program outlives the daemon, and the next daemon goes on with it: nobody who asks notices.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use autoradio_lab::prober::{Asked, DnsStream, Moment};
+use autoradio_lab::status::Xdp;
+use autoradio_lab::{Lab, Node};
+
+const SOON: Duration = Duration::from_secs(20);
+/// How long the program answers without the daemon, in milliseconds.
+const LEASE_MS: u64 = 10_000;
+
+/// A node that serves, and a client that asks it without a pause.
+struct Rig {
+    lab: Lab,
+    stream: DnsStream,
+}
+
+impl Rig {
+    fn start(mode: &str) -> Self {
+        Self::start_with(mode, &[])
+    }
+
+    fn start_with(mode: &str, args: &[&str]) -> Self {
+        let lab = Lab::builder().nodes(1).clients(1).xdp(mode).args(args).build().expect("a lab");
+        lab.start_nodes().expect("the node is ready");
+        let (server, domain) = (lab.node(1).host().v4(), lab.domain());
+        let stream = DnsStream::start(lab.client(1), server, domain).expect("asking");
+        let rig = Self { lab, stream };
+        assert_eq!(rig.xdp(), Xdp { mode: mode.to_owned(), pinned: true, adopted: false });
+        rig.wait_answered("the node answers", Moment::now(), 300);
+        rig
+    }
+
+    fn node(&self) -> &Node {
+        self.lab.node(1)
+    }
+
+    fn xdp(&self) -> Xdp {
+        self.node().status().expect("the daemon tells its status").xdp
+    }
+
+    /// Waits until so many questions since `start` were asked, and finds every one answered.
+    fn wait_answered(&self, what: &str, start: Moment, questions: usize) {
+        let enough = || self.stream.since(start).questions >= questions;
+        self.lab.wait_until(what, SOON, enough).expect(what);
+        let asked = self.stream.since(start);
+        assert_eq!(asked.unanswered, 0, "{what}: {asked:?}");
+    }
+
+    fn wait_ms(&self, start: Moment, ms: u64) {
+        let passed = || Moment::now().ms_since(start) > ms;
+        self.lab.wait_until("time passes", SOON, passed).expect("time passes");
+    }
+
+    /// Starts the daemon again, which must be ready before the lease of the one before ends.
+    fn restart(&self, killed: Moment) {
+        self.node().start().expect("started");
+        self.node().wait_ready(SOON).expect("the node is ready");
+        let took_ms = Moment::now().ms_since(killed);
+        assert!(took_ms < LEASE_MS - 1_000, "the restart took {took_ms} ms: this proves nothing");
+    }
+
+    fn kernel_answers(&self) -> u64 {
+        self.node().status().expect("status").dns.kernel_answers
+    }
+
+    /// What is pinned for the node.
+    fn pins(&self) -> Vec<PathBuf> {
+        let folder = self.node().bpf_dir().join(self.node().host().name());
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    }
+
+    fn pinned_maps(&self) -> PathBuf {
+        self.pins().into_iter().find(|path| path.is_dir()).expect("a folder of maps")
+    }
+
+    /// Whether the kernel alone still answers, long after the lease of the daemon that was killed.
+    fn goes_on_in_the_kernel(&self, killed: Moment) {
+        self.wait_ms(killed, LEASE_MS + 1_000);
+        let before = self.node().status().expect("status").dns;
+        self.wait_answered("the node goes on", Moment::now(), 300);
+        let after = self.node().status().expect("status").dns;
+        assert!(after.kernel_answers > before.kernel_answers, "{before:?} {after:?}");
+        assert_eq!(after.userspace_answers, before.userspace_answers);
+    }
+}
+
+fn assert_adopted(mode: &str) {
+    let rig = Rig::start(mode);
+    let maps = rig.pinned_maps();
+    let answers = rig.kernel_answers();
+    let killed = Moment::now();
+    rig.node().kill_daemon(SOON).expect("killed");
+    rig.wait_answered("the kernel answers without the daemon", killed, 500);
+    rig.restart(killed);
+    assert_eq!(rig.xdp(), Xdp { mode: mode.to_owned(), pinned: true, adopted: true });
+    assert!(rig.kernel_answers() >= answers + 500, "counters go on");
+    assert_eq!(rig.pinned_maps(), maps);
+    rig.goes_on_in_the_kernel(killed);
+    let Asked { questions, unanswered } = rig.stream.since(killed);
+    assert_eq!(unanswered, 0, "of {questions} questions over kill and restart");
+    assert!(questions > 1_000, "{questions}");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_killed_daemon_and_its_successor_lose_no_answer_in_native_mode() {
+    assert_adopted("native");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_killed_daemon_and_its_successor_lose_no_answer_in_generic_mode() {
+    assert_adopted("generic");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_program_of_another_object_is_replaced_without_losing_an_answer() {
+    let rig = Rig::start("native");
+    let maps = rig.pinned_maps();
+    let killed = Moment::now();
+    rig.node().kill_daemon(SOON).expect("killed");
+    // As if another version had made them.
+    let other = maps.with_file_name("0123456789abcdef");
+    fs::rename(&maps, &other).expect("renamed");
+    rig.restart(killed);
+    assert_eq!(rig.xdp(), Xdp { mode: "native".to_owned(), pinned: true, adopted: false });
+    rig.goes_on_in_the_kernel(killed);
+    assert!(!other.exists() && maps.is_dir(), "{:?}", rig.pins());
+    let Asked { questions, unanswered } = rig.stream.since(killed);
+    assert_eq!(unanswered, 0, "of {questions} questions over kill and replacement");
+    assert!(questions > 1_000, "{questions}");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_daemon_that_never_comes_back_is_answered_for_until_its_lease_ends_and_no_longer() {
+    let rig = Rig::start("native");
+    let killed = Moment::now();
+    rig.node().kill_daemon(SOON).expect("killed");
+    rig.wait_ms(killed, LEASE_MS - 1_500);
+    let sure = Moment::now();
+    rig.wait_ms(killed, LEASE_MS + 500);
+    let over = Moment::now();
+    rig.wait_ms(killed, LEASE_MS + 2_000);
+    let during = rig.stream.between(killed, sure);
+    assert!(during.questions > 1_000 && during.unanswered == 0, "{during:?}");
+    let after = rig.stream.since(over);
+    assert!(after.questions > 0 && after.unanswered == after.questions, "{after:?}");
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn after_a_clean_stop_nothing_is_pinned_or_attached() {
+    let rig = Rig::start("native");
+    assert_eq!(rig.pins().len(), 2, "a link and a folder of maps: {:?}", rig.pins());
+    rig.node().stop(SOON).expect("stopped");
+    let folder = rig.node().bpf_dir().join(rig.node().host().name());
+    assert!(!folder.exists(), "{:?}", rig.pins());
+    let link = || rig.node().host().run("ip", &["link", "show", "eth0"]).expect("ip link");
+    assert!(!link().contains("xdp"), "{}", link());
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_daemon_that_is_started_twice_does_not_take_the_program_of_the_first() {
+    // Each has a family of addresses of its own, so that no port is in the second one's way.
+    let rig = Rig::start_with("native", &["--dns-listen", "198.18.0.11"]);
+    let (node, lab) = (rig.node(), &rig.lab);
+    let v6 = node.host().v6().to_string();
+    let (daemon, state) = (lab.program("autoradio-edge").expect("built"), node.host().folder());
+    let state = state.join("second").to_string_lossy().into_owned();
+    let bpf_dir = node.bpf_dir().to_string_lossy().into_owned();
+    let args = [
+        "run",
+        "--domain",
+        lab.domain(),
+        "--name",
+        node.host().name(),
+        "--interface",
+        "eth0",
+        "--xdp",
+        "native",
+        "--state-dir",
+        &state,
+        "--bpf-dir",
+        &bpf_dir,
+        "--dns-listen",
+        &v6,
+        "--http-port",
+        "1080",
+        "--icecast-port",
+        "1800",
+        "--admin-listen",
+        "127.0.0.1:1081",
+        "--etcd-client-port",
+        "1379",
+        "--etcd-peer-port",
+        "1380",
+    ];
+    let start = Moment::now();
+    let refused = node.host().run(&daemon, &args).expect_err("refused").to_string();
+    assert!(refused.contains("another daemon of this node's name"), "{refused}");
+    rig.wait_answered("the first goes on", start, 300);
+    assert_eq!(rig.pins().len(), 2, "{:?}", rig.pins());
+}
