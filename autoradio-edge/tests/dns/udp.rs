@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use autoradio_common::rate::RateLimit;
+use autoradio_edge::clock;
 use autoradio_edge::dns::{DnsError, Policy, Responder, UdpServer, ZoneSettings, compile};
 use autoradio_edge::placement::Placement;
 use tokio_util::sync::CancellationToken;
@@ -82,7 +83,7 @@ fn a_client_over_its_rate_is_told_to_ask_by_tcp_and_answered_there() {
     let policy = Policy { rate: RateLimit::per_second(1, 2), ..policy() };
     let server = Server::start(Ipv4Addr::LOCALHOST, policy);
     let client = udp_client(Ipv4Addr::LOCALHOST);
-    let (mut reply, start) = ([0; 1_500], Instant::now());
+    let (mut reply, start) = ([0; 1_500], clock::now());
     client.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     let truncated = loop {
         client.send_to(&query(1), server.udp).expect("sent");
@@ -110,14 +111,14 @@ fn a_flood_of_garbage_neither_grows_nor_stops_the_server() {
     let server = Server::on_loopback();
     assert_answered_over_udp(server.udp);
     let before = resident_bytes();
-    let end = Instant::now() + Duration::from_millis(1_500);
+    let end = clock::now() + Duration::from_millis(1_500);
     std::thread::scope(|scope| {
         for seed in 1..=2u64 {
             let to = server.udp;
             scope.spawn(move || {
                 let client = udp_client(Ipv4Addr::LOCALHOST);
                 let (mut state, mut bytes) = (seed, [0; 1_400]);
-                while Instant::now() < end {
+                while clock::now() < end {
                     garbage(&mut state, &mut bytes);
                     // Every length, and every second one nearly a query.
                     let length = usize::from(bytes[0]) * 5;
