@@ -61,7 +61,7 @@ fn a_port_that_another_server_holds_is_not_shared_even_by_one_of_our_own() {
 }
 
 #[test]
-fn a_server_without_a_query_stops_at_once_when_told() {
+fn a_server_that_waits_for_queries_stops_when_told() {
     let settings = ZoneSettings::new("example.com", 3, &[]).expect("settings");
     let zone = Arc::new(compile(&Placement::default(), &settings));
     for address in ["127.0.0.1:0", "[::1]:0"] {
@@ -71,8 +71,12 @@ fn a_server_without_a_query_stops_at_once_when_told() {
         let run = server.run(Responder::new(zone.clone(), policy()), cancel.clone());
         let runtime = tokio::runtime::Runtime::new().expect("runtime");
         let running = runtime.spawn(run);
+        // Once it has answered, it waits for the next query.
+        let client = udp_client(address.ip());
+        client.send_to(&query(1), address).expect("sent");
+        client.recv(&mut [0; 512]).expect("a reply");
         cancel.cancel();
-        let stopped = async { tokio::time::timeout(DEADLINE, running).await };
+        let stopped = async { tokio::time::timeout(Duration::from_secs(2), running).await };
         runtime.block_on(stopped).expect("in time").expect("without a fault");
         UdpSocket::bind(address).expect("the port is free");
     }
