@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::Sources;
 use crate::clock;
 use crate::dataplane::{DataplaneError, Look, QueryLook, traced_name};
-use crate::dns::{REPLIES_TOTAL, WireName};
+use crate::dns::{LIMITED_TOTAL, REPLIES_TOTAL, WireName};
 
 /// Path of [`DnsCounters`].
 pub const DNS_COUNTERS_PATH: &str = "/v1/dns/counters";
@@ -40,7 +40,7 @@ pub struct DnsCounters {
     pub at_ms: u64,
     /// Packets by verdict of the kernel program; none without one.
     pub kernel: Option<BTreeMap<String, u64>>,
-    /// Replies of userspace by outcome and transport, like `NoError udp`.
+    /// Replies of userspace by outcome and transport, like `NoError udp`; those that the rate limit changed once more.
     pub userspace: BTreeMap<String, u64>,
 }
 
@@ -176,16 +176,16 @@ fn failure(status: StatusCode, error: &DataplaneError) -> Response {
 /// The replies of userspace in the metrics of this process, which alone count them.
 fn replies(metrics: &str) -> BTreeMap<String, u64> {
     let mut replies = BTreeMap::new();
-    for line in metrics.lines() {
-        let Some((labels, count)) = line
-            .strip_prefix(REPLIES_TOTAL)
-            .and_then(|rest| rest.strip_prefix('{'))
-            .and_then(|rest| rest.split_once("} "))
-        else {
-            continue;
-        };
-        let values: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
-        *replies.entry(values.join(" ")).or_default() += count.trim().parse().unwrap_or(0);
+    for (metric, what) in [(REPLIES_TOTAL, ""), (LIMITED_TOTAL, "rate_limited ")] {
+        for line in metrics.lines() {
+            let rest = line.strip_prefix(metric).and_then(|rest| rest.strip_prefix('{'));
+            let Some((labels, count)) = rest.and_then(|rest| rest.split_once("} ")) else {
+                continue;
+            };
+            let values: Vec<&str> = labels.split('"').skip(1).step_by(2).collect();
+            let count = count.trim().parse().unwrap_or(0);
+            replies.insert(format!("{what}{}", values.join(" ")), count);
+        }
     }
     replies
 }
@@ -292,8 +292,10 @@ mod tests {
         let metrics = "# TYPE autoradio_dns_replies_total counter\n\
             autoradio_dns_replies_total{rcode=\"NoError\",transport=\"udp\"} 7\n\
             autoradio_dns_replies_total{rcode=\"NXDomain\",transport=\"tcp\"} 1\n\
+            autoradio_dns_rate_limited_total{fate=\"dropped\"} 3\n\
             autoradio_http_requests_total{code=\"200\"} 5\n";
-        let want = [("NXDomain tcp".to_owned(), 1), ("NoError udp".to_owned(), 7)];
+        let want = [("NXDomain tcp", 1), ("NoError udp", 7), ("rate_limited dropped", 3)];
+        let want = want.map(|(outcome, count)| (outcome.to_owned(), count));
         assert_eq!(replies(metrics), want.into());
     }
 }
