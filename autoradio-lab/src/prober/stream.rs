@@ -66,7 +66,7 @@ impl DnsStream {
         };
         let mut lost = questions.iter().filter(lost).map(|it| it.asked.ms_since(start));
         let first = lost.next()?;
-        Some((first, lost.last().unwrap_or(first)))
+        Some((first, lost.next_back().unwrap_or(first)))
     }
 
     /// The same from `start` on.
