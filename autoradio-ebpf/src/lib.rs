@@ -72,11 +72,11 @@ fn try_answer(
     if settings.rate.is_on() && !options.has_valid_cookie {
         match client::rate(datagram.family, settings, now_ns, scratch) {
             Rate::Answer => {}
-            Rate::Slip => answer = answer.truncated(Verdict::AnsweredSlip),
+            Rate::Slip => answer.kind = zone::KIND_SLIP,
             Rate::Drop => return Err(Verdict::DropRateLimited),
         }
     }
-    reply::send(ctx, datagram, &query, &answer, &options, scratch)
+    reply::send(ctx, datagram, &query, &answer, &options, scratch).map(zone::verdict)
 }
 
 #[panic_handler]

@@ -61,9 +61,8 @@ pub struct Seen {
     /// Bytes of the message.
     pub message_bytes: u32,
     /// Place of a number that the verifier is to forget.
-    pub forgotten: u32,
-    /// Always zero.
-    pub zero: u32,
+    forgotten: u32,
+    zero: u32,
 }
 
 /// Where in the message the options are that are answered; 0 bytes: not there.
@@ -150,15 +149,33 @@ impl Scratch {
     }
 }
 
-/// Writes a number to the scratch space and reads it back: the verifier knows nothing of it any more.
-///
-/// Where many paths join that differ in one number only, it then follows one of them instead of each.
+impl Seen {
+    /// Writes a number to the scratch space and reads it back: the verifier knows nothing of it any more.
+    ///
+    /// Where many paths join that differ in one number only, it then follows one of them instead of each. It also keeps the
+    /// compiler from leaving out a comparison that it finds needless and the verifier does not.
+    #[inline(always)]
+    pub fn forgotten(&mut self, value: usize) -> usize {
+        forgotten(&mut self.forgotten, value as u32) as usize
+    }
+}
+
+/// The same, in a place of its own.
 #[inline(always)]
 pub fn forgotten(place: &mut u32, value: u32) -> u32 {
     // SAFETY: a reference is valid for both; `volatile` only keeps the compiler from leaving them out.
     unsafe {
         core::ptr::write_volatile(place, value);
         core::ptr::read_volatile(place)
+    }
+}
+
+/// Sets words to zero, without the call of `memset` that the compiler would make of it, which writes byte by byte.
+#[inline(always)]
+pub fn clear<const WORDS: usize>(words: &mut [u64; WORDS]) {
+    for word in words {
+        // SAFETY: a reference is valid for writes.
+        unsafe { core::ptr::write_volatile(word, 0) };
     }
 }
 

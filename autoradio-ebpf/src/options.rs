@@ -8,7 +8,7 @@ use autoradio_common::limits::KERNEL_OPTIONS_MAX;
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::wire::{OPTION_NSID, OPTION_PADDING, OPTION_SUBNET};
 
-use crate::maps::{OPTIONS_WORDS, Scratch};
+use crate::maps::{Scratch, clear};
 use crate::packet::Family;
 use crate::query::Query;
 
@@ -129,7 +129,7 @@ pub fn reply(
     if !query.options {
         return options;
     }
-    scratch.options = [0; OPTIONS_WORDS];
+    clear(&mut scratch.options);
     if scratch.given.cookie_bytes != 0 && settings.cookies.are_set() {
         options.has_valid_cookie = bake(scratch, settings, family);
         options.bytes = COOKIE_OPTION_BYTES;
@@ -147,6 +147,8 @@ pub fn reply(
             options.sum += (word & 0xffff_ffff) + (word >> 32);
         }
     }
+    options.bytes = scratch.seen.forgotten(options.bytes);
+    options.at = scratch.seen.forgotten(options.at);
     options
 }
 

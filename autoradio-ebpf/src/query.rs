@@ -13,7 +13,7 @@ use autoradio_common::zone::half_mark;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::programs::XdpContext;
 
-use crate::maps::{KEY_WORDS, MESSAGE_AT, Scratch, forgotten};
+use crate::maps::{KEY_WORDS, MESSAGE_AT, Scratch, clear, forgotten};
 use crate::options;
 use crate::packet::Datagram;
 
@@ -80,6 +80,9 @@ pub fn parse(
     } else if question_end != datagram.message_bytes {
         return Err(Verdict::PassNotQuery);
     }
+    query.edns = scratch.seen.forgotten(usize::from(query.edns)) != 0;
+    query.options = scratch.seen.forgotten(usize::from(query.options)) != 0;
+    query.reply_bytes_max = scratch.seen.forgotten(query.reply_bytes_max);
     Ok(query)
 }
 
@@ -103,7 +106,7 @@ fn load(ctx: &XdpContext, datagram: &Datagram, scratch: &mut Scratch) -> Result<
 #[inline(always)]
 fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64), Verdict> {
     let (mut name_bytes, mut sum) = (0, 0);
-    scratch.key = [0; KEY_WORDS];
+    clear(&mut scratch.key);
     for index in 0..KEY_WORDS {
         let word = u64::from_le(scratch.message[(MESSAGE_AT + HEADER_BYTES) / 8 + index]);
         // The lowest bit set marks the first zero byte; bits above it may be wrong.

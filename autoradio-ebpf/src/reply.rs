@@ -22,7 +22,7 @@ use crate::packet::{
     Datagram, ETHERNET_BYTES, Family, IPV4_BYTES, IPV6_BYTES, PROTOCOL_UDP, UDP_BYTES, bytes_at,
 };
 use crate::query::Query;
-use crate::zone::Answer;
+use crate::zone::{Answer, KIND_TRUNCATED};
 
 /// Hop limit of replies, as Linux sends them.
 const HOPS: u8 = 64;
@@ -56,7 +56,8 @@ impl Layout {
     }
 }
 
-/// Writes the reply over the query; without the records where they are not wanted or over the client's size.
+/// Writes the reply over the query, without the records where they are over the client's size. The result is the kind of
+/// answer in the end.
 #[inline(always)]
 pub fn send(
     ctx: &XdpContext,
@@ -65,15 +66,15 @@ pub fn send(
     answer: &Answer,
     options: &Options,
     scratch: &mut Scratch,
-) -> Result<Verdict, Verdict> {
-    let (mut truncated, mut verdict) = (answer.truncated, answer.verdict);
-    let mut layout = Layout::new(query, usize::from(answer.variant.length), options);
-    if !truncated && layout.message > query.reply_bytes_max {
-        (truncated, verdict) = (true, Verdict::AnsweredTruncated);
+) -> Result<usize, Verdict> {
+    let mut kind = scratch.seen.forgotten(answer.kind);
+    let whole = Layout::new(query, usize::from(answer.variant.length), options);
+    if kind < KIND_TRUNCATED && whole.message > query.reply_bytes_max {
+        kind = KIND_TRUNCATED;
     }
-    if truncated {
-        layout = Layout::new(query, 0, options);
-    }
+    kind = scratch.seen.forgotten(kind);
+    let truncated = kind >= KIND_TRUNCATED;
+    let layout = if truncated { Layout::new(query, 0, options) } else { whole };
     let frame_bytes = datagram.family.message_offset() + layout.message;
     make_room(ctx, datagram.family, &layout, frame_bytes, scratch)?;
     let message = Message::new(query, answer, options, truncated, scratch);
@@ -83,7 +84,7 @@ pub fn send(
         Family::V6 => write_v6(ctx, &message, udp_bytes)?,
     }
     write_rest(ctx, datagram.family, query, answer, options, &layout, scratch)?;
-    Ok(verdict)
+    Ok(kind)
 }
 
 /// Resizes the frame to `frame_bytes` with everything up to the question's end where it was.

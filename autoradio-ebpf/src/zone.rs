@@ -9,7 +9,7 @@ use autoradio_common::zone::{AnswerRef, NONE, NameRecord, Variant, ZoneHead, hal
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
 use crate::client;
-use crate::maps::{self, KEY_WORDS, Scratch, forgotten};
+use crate::maps::{self, KEY_WORDS, Scratch};
 use crate::packet::Family;
 use crate::query::Query;
 
@@ -26,17 +26,30 @@ const LABELS_MAX: usize = 32;
 pub struct Answer {
     /// The records.
     pub variant: &'static Variant,
-    /// They are left out, and TC says so.
-    pub truncated: bool,
-    /// What to count if it is sent.
-    pub verdict: Verdict,
+    /// What kind of answer it is: one of the constants below.
+    pub kind: usize,
 }
 
-impl Answer {
-    /// The same without its records.
-    #[inline(always)]
-    pub fn truncated(self, verdict: Verdict) -> Self {
-        Self { truncated: true, verdict, ..self }
+/// With records.
+pub const KIND_RECORDS: usize = 0;
+/// The name exists, the type does not.
+pub const KIND_NO_DATA: usize = 1;
+/// The name does not exist.
+pub const KIND_NX_DOMAIN: usize = 2;
+/// Truncated: over the client's size. From here on without records.
+pub const KIND_TRUNCATED: usize = 3;
+/// Truncated: the client's network is over its rate.
+pub const KIND_SLIP: usize = 4;
+
+/// What to count when an answer is sent.
+#[inline(always)]
+pub fn verdict(kind: usize) -> Verdict {
+    match kind {
+        KIND_RECORDS => Verdict::Answered,
+        KIND_NO_DATA => Verdict::AnsweredNoData,
+        KIND_NX_DOMAIN => Verdict::AnsweredNxDomain,
+        KIND_TRUNCATED => Verdict::AnsweredTruncated,
+        _ => Verdict::AnsweredSlip,
     }
 }
 
@@ -58,8 +71,7 @@ pub fn look_up(
     let reference = of_type(record, qtype);
     let variant = draw(reference, family, settings, scratch)?;
     let has_records = (variant.counts[2] | variant.counts[3]) != 0;
-    let verdict = if has_records { Verdict::Answered } else { Verdict::AnsweredNoData };
-    Ok(Answer { variant, truncated: false, verdict })
+    Ok(Answer { variant, kind: if has_records { KIND_RECORDS } else { KIND_NO_DATA } })
 }
 
 #[inline(always)]
@@ -120,7 +132,7 @@ fn look_around(
         _ => return Err(Verdict::PassNoRecord),
     }
     let variant = variant(head.nx_domain.variants_first)?;
-    Ok(Answer { variant, truncated: false, verdict: Verdict::AnsweredNxDomain })
+    Ok(Answer { variant, kind: KIND_NX_DOMAIN })
 }
 
 /// In another zone.
@@ -134,18 +146,18 @@ const PLACE_NOWHERE: u32 = 2;
 #[inline(never)]
 fn place(scratch: &mut Scratch, head: &ZoneHead, name_bytes: usize) -> u32 {
     let start = (name_bytes as u32).wrapping_sub(head.apex_bytes);
-    let start = forgotten(&mut scratch.seen.forgotten, start);
+    let start = scratch.seen.forgotten(start as usize);
     let mut offset = 0;
     let mut inside = 0;
     for _ in 0..LABELS_MAX {
         inside |= u32::from(offset == start);
-        let label = scratch.name_eight(offset as usize) as u8;
+        let label = scratch.name_eight(offset) as u8;
         if label == 0 {
-            let ends = inside != 0 && ends_in_apex(scratch, head, start as usize);
+            let ends = inside != 0 && ends_in_apex(scratch, head, start);
             return if ends { PLACE_INSIDE } else { PLACE_OUTSIDE };
         }
-        offset = forgotten(&mut scratch.seen.forgotten, offset + 1 + u32::from(label));
-        if label > LABEL_BYTES_MAX || offset as usize >= name_bytes {
+        offset = scratch.seen.forgotten(offset + 1 + usize::from(label));
+        if label > LABEL_BYTES_MAX || offset >= name_bytes {
             return PLACE_NOWHERE;
         }
     }

@@ -180,3 +180,37 @@ async fn nodes_that_have_lost_etcd_together_hold_over_and_never_step_down() {
     b.leave().await;
     etcd.child.stop().await;
 }
+
+#[tokio::test]
+async fn a_node_that_hears_of_etcds_return_from_a_peer_waits_for_its_own_answer() {
+    let etcd = Etcd::start().await;
+    let way = Way::to(etcd.managed.client_port).await;
+    let (a, _) = joined_with_front(&etcd, "a", Some(&way)).await;
+    let (b, _) = joined_with_front(&etcd, "b", None).await;
+    for joined in [&a, &b] {
+        joined.until("both are there", PATIENCE, |it| it.nodes.len() == 2).await;
+        joined.stands("it is sure", PATIENCE, Standing::Sure).await;
+    }
+    let pid = etcd.child.pid().unwrap();
+    signal(pid, Signal::SIGSTOP);
+    for joined in [&a, &b] {
+        let held = Standing::HoldingOver { alone: false };
+        joined.stands("it holds over", PATIENCE, held).await;
+    }
+    way.open.send_replace(false);
+    signal(pid, Signal::SIGKILL);
+    let mut reader = a.handle.standing.clone();
+    b.stands("it is sure again", PATIENCE, Standing::Sure).await;
+    while reader.now() != Standing::Asking {
+        in_time("it hears from its peer", PATIENCE, reader.changed()).await;
+        assert_ne!(reader.now(), Standing::SteppedDown, "nobody can have claimed yet");
+    }
+    way.open.send_replace(true);
+    while reader.now() != Standing::Sure {
+        in_time("it is sure again too", PATIENCE, reader.changed()).await;
+        assert_ne!(reader.now(), Standing::SteppedDown, "its lease was extended");
+    }
+    a.leave().await;
+    b.leave().await;
+    etcd.child.stop().await;
+}

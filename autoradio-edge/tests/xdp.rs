@@ -292,3 +292,11 @@ fn a_new_zone_replaces_the_old_one_any_number_of_times() {
         assert_eq!(decoded.answers.len(), answers_max);
     }
 }
+
+#[test]
+#[ignore = "needs root and the kernel program: cargo xtask test"]
+fn the_verifier_walks_a_bounded_number_of_instructions() {
+    let verified = Bench::new().kernel.verified().expect("info");
+    println!("{verified:?}");
+    assert!((1..200_000).contains(&verified.instructions), "{verified:?}");
+}

@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::names::{self, Role};
-use crate::{LabError, clock, command, netns};
+use crate::{LabError, clock, command, netns, wall_clock};
 
 /// One host.
 #[derive(Clone, Debug)]
@@ -158,11 +158,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.detached || self.ended().is_some() {
+        if self.detached {
             return;
         }
-        self.signal(Signal::SIGKILL);
-        self.child.wait().map(drop).unwrap_or_default();
+        if self.ended().is_none() {
+            self.signal(Signal::SIGKILL);
+            self.child.wait().map(drop).unwrap_or_default();
+        }
+        wall_clock::forget(self.id());
     }
 }
 

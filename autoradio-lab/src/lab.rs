@@ -52,6 +52,8 @@ impl Lab {
                 xdp: "native".to_owned(),
                 binaries: target.join(profile),
                 tls: false,
+                own_wall_clocks: false,
+                direct: false,
                 args: Vec::new(),
                 owner_process: Some(std::process::id()),
             },
@@ -175,6 +177,7 @@ impl Lab {
             xdp: record.xdp.clone(),
             binaries: record.binaries.clone(),
             tls: record.tls,
+            own_wall_clock: record.own_wall_clocks,
             args: record.args.clone(),
             hosts: hosts(Role::Node, record.nodes).into_iter().map(host).collect(),
         };
@@ -186,10 +189,14 @@ impl Lab {
     }
 
     fn make(&self, network: Network) -> Result<(), LabError> {
-        topology::create_bridge(network)?;
         for host in self.hosts() {
             fs::create_dir_all(host.folder()).map_err(LabError::file(host.folder()))?;
-            topology::create_host(network, host)?;
+        }
+        if self.record.direct {
+            topology::create_pair(network, self.node(1).host(), self.client(1).host())?;
+        } else {
+            topology::create_bridge(network)?;
+            self.hosts().try_for_each(|host| topology::create_host(network, host))?;
         }
         for node in &self.nodes {
             bpffs::mount(&node.bpf_dir())?;
@@ -257,10 +264,25 @@ impl Builder {
         self
     }
 
+    /// One node and one client on one wire, with no bridge between them and no program on the
+    /// client's end: for load generators that bring their own. Such a wire cannot be cut.
+    #[must_use]
+    pub fn direct(mut self) -> Self {
+        (self.record.nodes, self.record.clients, self.record.direct) = (1, 1, true);
+        self
+    }
+
     /// etcd asks for certificates: the lab makes an authority of its own and certifies every host.
     #[must_use]
     pub fn tls(mut self, on: bool) -> Self {
         self.record.tls = on;
+        self
+    }
+
+    /// Every daemon has a wall clock of its own, which [`wall_clock::jump`](crate::wall_clock::jump) sets.
+    #[must_use]
+    pub fn own_wall_clocks(mut self, on: bool) -> Self {
+        self.record.own_wall_clocks = on;
         self
     }
 

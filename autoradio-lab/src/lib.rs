@@ -28,6 +28,7 @@ pub mod node;
 pub mod prober;
 pub mod status;
 pub mod tls;
+pub mod wall_clock;
 
 // The lab as a whole.
 pub mod cluster;

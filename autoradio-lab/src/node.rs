@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::host::{Host, Running, tail};
 use crate::status::{CreatedMount, Status};
 use crate::tls::Files;
-use crate::{LabError, bpffs, clock, command, etcd, faults, netns, topology};
+use crate::{LabError, bpffs, clock, command, etcd, faults, netns, topology, wall_clock};
 
 /// The daemon's program and process name.
 pub const DAEMON: &str = "autoradio-edge";
@@ -30,6 +30,8 @@ pub struct NodeSettings {
     pub binaries: PathBuf,
     /// Whether etcd asks for certificates.
     pub tls: bool,
+    /// Whether the daemon has a wall clock of its own.
+    pub own_wall_clock: bool,
     /// What else the daemon is started with.
     pub args: Vec<String>,
     /// All nodes' hosts: one that has no cluster yet joins a living one.
@@ -82,6 +84,9 @@ impl Node {
         }
         if let Some(address) = join {
             daemon.args(["--join", &address]);
+        }
+        if self.settings.own_wall_clock {
+            wall_clock::give(&self.host, &mut daemon)?;
         }
         *self.daemon() = Some(Running::start(daemon, &self.log_path())?);
         Ok(())

@@ -32,6 +32,12 @@ pub struct Record {
     /// Whether etcd asks for certificates, all signed by the lab's own authority.
     #[serde(default)]
     pub tls: bool,
+    /// Whether every daemon has a wall clock of its own.
+    #[serde(default)]
+    pub own_wall_clocks: bool,
+    /// Whether its one node and its one client share a wire, with no bridge between them.
+    #[serde(default)]
+    pub direct: bool,
     /// What else every daemon is started with.
     #[serde(default)]
     pub args: Vec<String>,

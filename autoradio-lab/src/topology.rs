@@ -1,4 +1,5 @@
-//! The network of a lab: a bridge in its own namespace and one veth pair per host.
+//! The network of a lab: a bridge in its own namespace and one veth pair per host, or one wire
+//! between two hosts.
 
 use std::path::Path;
 
@@ -46,12 +47,33 @@ pub fn create_host(network: Network, host: &Host) -> Result<(), LabError> {
     netns::ip(bridge, &["link", "set", port, "master", BRIDGE])?;
     pass_everything(network, port)?;
     netns::ip(bridge, &["link", "set", port, "up"])?;
+    set_up(host)
+}
+
+/// Makes two hosts' namespaces and the wire between them.
+pub fn create_pair(network: Network, left: &Host, right: &Host) -> Result<(), LabError> {
+    let mtu = network.mtu.to_string();
+    [left, right].iter().try_for_each(|host| netns::create(host.namespace()))?;
+    #[rustfmt::skip]
+    netns::ip(left.namespace(), &[
+        "link", "add", INTERFACE, "mtu", &mtu, "type", "veth",
+        "peer", "name", INTERFACE, "mtu", &mtu, "netns", right.namespace(),
+    ])?;
+    // Native XDP_TX is delivered to an end without a program if that end collects its packets.
+    [left, right].iter().try_for_each(|host| set_up(host).and_then(|()| offload(host, "gro", "on")))
+}
+
+/// Gives a host's interface its addresses and takes it into use.
+fn set_up(host: &Host) -> Result<(), LabError> {
+    let namespace = host.namespace();
     let v4 = format!("{}/{V4_PREFIX_BITS}", host.v4());
     let v6 = format!("{}/{V6_PREFIX_BITS}", host.v6());
     netns::ip(namespace, &["address", "add", &v4, "dev", INTERFACE])?;
     // Duplicate address detection would hold the address back for a second.
     netns::ip(namespace, &["address", "add", &v6, "dev", INTERFACE, "nodad"])?;
-    checksums_in_software(namespace)?;
+    // With offload on, packets made on this machine carry half a checksum, which no program on the
+    // far end could rewrite correctly.
+    offload(host, "tx", "off")?;
     netns::ip(namespace, &["link", "set", INTERFACE, "up"])
 }
 
@@ -64,10 +86,6 @@ pub(crate) fn pass_everything(network: Network, port: &str) -> Result<(), LabErr
     command::stdout(attach).map(drop)
 }
 
-/// With offload on, packets made on this machine carry half a checksum, which no program on the
-/// far end could rewrite correctly.
-fn checksums_in_software(namespace: &str) -> Result<(), LabError> {
-    let mut offload = netns::command(namespace, "ethtool");
-    offload.args(["-K", INTERFACE, "tx", "off"]);
-    command::stdout(offload).map(drop)
+fn offload(host: &Host, feature: &str, state: &str) -> Result<(), LabError> {
+    host.run("ethtool", &["-K", INTERFACE, feature, state]).map(drop)
 }

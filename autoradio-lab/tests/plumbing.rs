@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use autoradio_lab::topology::INTERFACE;
 use autoradio_lab::{Lab, LabError, faults, names, netns, persist, probe};
 
 const SOON: Duration = Duration::from_secs(5);
@@ -34,6 +35,26 @@ fn a_cut_wire_carries_nothing_until_it_is_healed() {
     assert!(!reached(), "a cut wire carried a packet");
     faults::heal(node).unwrap();
     lab.wait_until("the healed node is reached", SOON, reached).unwrap();
+}
+
+/// Also a test of the program that reflects: the client's kernel drops replies with a wrong checksum.
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn what_a_program_sends_back_over_a_direct_wire_arrives() {
+    let lab = Lab::builder().direct().build().expect("a lab of two hosts on one wire");
+    let (node, client) = (lab.node(1).host(), lab.client(1));
+    let address = node.v4().to_string();
+    lab.wait_until("the node is reached", SOON, || client.reaches(&address)).unwrap();
+    let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bpf/reflect");
+    let object = object.to_str().expect("a path in UTF-8");
+    let words = ["link", "set", "dev", INTERFACE, "xdpdrv", "obj", object, "sec", "xdp"];
+    node.run("ip", &words).expect("the program is attached");
+    let at = format!("@{address}");
+    for name in ["x.example", "an.odd.example"] {
+        let said = client.host().run("kdig", &[&at, name, "A", "+edns", "+time=2"]);
+        let said = said.expect("the question comes back");
+        assert!(said.contains("Flags: qr rd ad; QUERY: 1; ANSWER: 0;"), "{said}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures of this project, as JSON for programs, a table and a plot for people.
 
+mod dns;
 mod failover;
 mod placement;
 mod plot;
@@ -17,6 +18,14 @@ use report::Report;
 
 #[derive(clap::Subcommand)]
 pub(crate) enum Command {
+    /// Answers, their latency and their cost, against the known servers (needs root and two cores).
+    Dns {
+        /// Only these, as they are called in the result.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// How long the loss of a node is noticed, fault by fault (needs root).
     Failover {
         /// Rounds of each fault [default: 20, with --quick 5]
@@ -48,6 +57,7 @@ pub(crate) struct Common {
 
 pub(crate) fn run(command: &Command) -> Result<ExitCode> {
     let (report, common) = match command {
+        Command::Dns { only, common } => (dns::run(common.quick, only)?, common),
         Command::Failover { rounds, only, common } => {
             let rounds = rounds.unwrap_or(if common.quick { 5 } else { 20 });
             (failover::run(rounds, only)?, common)
@@ -61,6 +71,9 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
 /// Shows a result, and writes it where it was asked for.
 fn publish(report: &Report, common: &Common) -> Result<()> {
     output::line(&report.table());
+    for note in &report.notes {
+        output::line(&format!("note: {note}"));
+    }
     for broken in report.broken() {
         output::line(&format!("not as promised: {broken}"));
     }

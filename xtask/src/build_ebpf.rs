@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::toolchain::Toolchain;
 use crate::{output, process, workspace};
 
-/// The crate's programs: the daemon's, the same for the bench, and the one for a veth's far end.
-const PROGRAMS: [&str; 3] = ["autoradio", "bench", "pass"];
+/// The crate's programs: the daemon's, the same for the bench, the one for a veth's far end, and the bench's limit.
+const PROGRAMS: [&str; 4] = ["autoradio", "bench", "pass", "reflect"];
 const TARGET: &str = "bpfel-unknown-none";
 
 #[derive(clap::Args)]

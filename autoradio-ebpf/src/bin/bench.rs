@@ -48,7 +48,9 @@ fn put_back(ctx: &XdpContext) -> Option<()> {
     if length == 0 || length > FRAME_BYTES_MAX as u32 {
         return None;
     }
-    let growth = length as i32 - (ctx.data_end() - ctx.data()) as i32;
+    // The verifier lets nothing be taken from one of them but the other, so the compiler may not reorder this.
+    let now = core::hint::black_box(ctx.data_end() - ctx.data());
+    let growth = length as i32 - now as i32;
     // SAFETY: the context is the program's own.
     if unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) } != 0 {
         return None;

@@ -171,6 +171,7 @@ fn own_state(
             id: own.id.clone(),
             quorum: view.standing(now_ns) == Standing::Sure && view.silent_since_ns.is_none(),
             quorum_age_ms: now_ns.saturating_sub(view.answered_ns) / 1_000_000,
+            quorum_for_ms: now_ns.saturating_sub(view.reached_since_ns) / 1_000_000,
             revision: snapshots.borrow().revision,
         }
     })

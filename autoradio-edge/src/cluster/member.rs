@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::fold::json;
 use super::follow::HealthReport;
 use super::mounts::to_json;
-use super::standing::{LeaseClock, LeaseView};
+use super::standing::LeaseClock;
 use super::{ClusterError, EtcdHealth, Key, LoadRecord, NodeRecord, Preference, Snapshot, Store};
 use crate::clock;
 
@@ -198,7 +198,7 @@ impl Member {
     }
 
     fn is_sure(&self, answered_ns: u64, held: Held) {
-        self.clock.change(|_| LeaseView::answered(answered_ns, held.ttl));
+        self.clock.change(|view| view.answered(answered_ns, held.ttl));
         if self.health.send_replace_leased(true) {
             info!(lease = held.lease, "peers see this node");
         }

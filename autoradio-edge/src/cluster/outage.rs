@@ -77,7 +77,8 @@ impl Outage {
 
     /// Judges by the answers of one round, unless those of a later one are there. A proof is one at any time.
     fn take(&self, answers: &Answers, asked_ns: u64, newest_ns: &mut u64) {
-        let verdict = judge(answers, self.clock.view().silent_since_ns);
+        let view = self.clock.view();
+        let verdict = judge(answers, view.silent_since_ns, view.sure_for);
         if asked_ns >= *newest_ns || verdict == Standing::SteppedDown {
             *newest_ns = asked_ns.max(*newest_ns);
             self.clock.change(|view| view.judged(verdict, asked_ns));

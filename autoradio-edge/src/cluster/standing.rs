@@ -76,8 +76,12 @@ impl Standing {
 pub(crate) struct LeaseView {
     /// Until when the lease surely lives.
     sure_until_ns: u64,
+    /// How long the lease surely lives after etcd has extended it.
+    pub(crate) sure_for: Duration,
     /// When the last question that etcd answered was sent.
     pub(crate) answered_ns: u64,
+    /// When the first of all questions was sent that etcd has answered since without a break.
+    pub(crate) reached_since_ns: u64,
     /// When the first question was sent that etcd has left without an answer since.
     pub(crate) silent_since_ns: Option<u64>,
     /// When etcd said that the lease is over; 0 before the first.
@@ -91,7 +95,9 @@ impl LeaseView {
     pub(crate) fn none() -> Self {
         Self {
             sure_until_ns: 0,
+            sure_for: Duration::ZERO,
             answered_ns: 0,
+            reached_since_ns: 0,
             silent_since_ns: None,
             lost_ns: Some(0),
             verdict: Standing::Asking,
@@ -100,11 +106,16 @@ impl LeaseView {
     }
 
     /// etcd has extended the lease by `ttl`, asked at `sent_ns`: from then on it lives so long at least.
-    pub(crate) fn answered(sent_ns: u64, ttl: Duration) -> Self {
-        let sure = ttl.saturating_sub((ttl / MARGIN_SHARE).max(MARGIN_MIN));
+    #[must_use]
+    pub(crate) fn answered(self, sent_ns: u64, ttl: Duration) -> Self {
+        let sure_for = ttl.saturating_sub((ttl / MARGIN_SHARE).max(MARGIN_MIN));
+        // A daemon that was stopped has left nothing unanswered, and yet knows nothing of that time.
+        let unbroken = self.silent_since_ns.is_none() && self.standing(sent_ns) == Standing::Sure;
         Self {
-            sure_until_ns: sent_ns.saturating_add(nanos(sure)),
+            sure_until_ns: sent_ns.saturating_add(nanos(sure_for)),
+            sure_for,
             answered_ns: sent_ns,
+            reached_since_ns: if unbroken { self.reached_since_ns } else { sent_ns },
             lost_ns: None,
             ..Self::none()
         }
@@ -309,7 +320,7 @@ mod tests {
     }
 
     fn answered_at(sent_ms: u64) -> LeaseView {
-        LeaseView::answered(ms(sent_ms), TTL)
+        LeaseView::none().answered(ms(sent_ms), TTL)
     }
 
     #[test]
@@ -321,7 +332,7 @@ mod tests {
             ("at least 200 ms", 1_000, 10_800, Standing::Asking),
             ("a lease shorter than its margin", 100, 10_000, Standing::Asking),
         ] {
-            let view = LeaseView::answered(ms(10_000), Duration::from_millis(ttl_ms));
+            let view = LeaseView::none().answered(ms(10_000), Duration::from_millis(ttl_ms));
             assert_eq!(view.standing(ms(at_ms)), want, "{why}: {at_ms}");
         }
     }
@@ -363,6 +374,22 @@ mod tests {
     }
 
     #[test]
+    fn etcd_is_reached_since_the_first_answer_after_the_last_break() {
+        let next = |view: LeaseView, sent_ms| view.answered(ms(sent_ms), TTL).reached_since_ns;
+        let view = answered_at(10_000);
+        for (why, view, sent_ms, want_ms) in [
+            ("the first", LeaseView::none(), 10_000, 10_000),
+            ("one after the other", view, 11_000, 10_000),
+            ("nobody noticed a break", view, 12_699, 10_000),
+            ("the daemon was stopped, say", view, 12_700, 12_700),
+            ("one was not answered", view.silent(ms(11_000)), 11_500, 11_500),
+            ("the lease was lost", view.lost(ms(11_000)), 11_500, 11_500),
+        ] {
+            assert_eq!(next(view, sent_ms), ms(want_ms), "{why}");
+        }
+    }
+
+    #[test]
     fn peers_are_asked_shortly_before_an_unanswered_lease_ends() {
         let view = answered_at(10_000);
         assert!(!view.needs_peers(ms(12_600)), "nothing was left unanswered");
@@ -377,7 +404,7 @@ mod tests {
     async fn a_reader_wakes_when_the_lease_ends_though_nobody_speaks() {
         let clock = LeaseClock::new();
         let mut reader = clock.reader();
-        clock.change(|_| LeaseView::answered(clock::boot_ns(), Duration::from_millis(400)));
+        clock.change(|view| view.answered(clock::boot_ns(), Duration::from_millis(400)));
         reader.changed().await;
         assert_eq!(reader.now(), Standing::Sure);
         let waiting = tokio::time::timeout(Duration::from_secs(20), reader.changed());

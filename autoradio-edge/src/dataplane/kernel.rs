@@ -265,6 +265,11 @@ impl Kernel {
         Ok(Verified { instructions, bytes: info.size_translated().unwrap_or(0) })
     }
 
+    /// The loaded object, for what measures it.
+    pub fn ebpf_mut(&mut self) -> &mut Ebpf {
+        &mut self.ebpf
+    }
+
     /// Runs the program on one frame without a network (`BPF_PROG_TEST_RUN`): the XDP action, and the frame after it.
     pub fn test_run(&mut self, frame: &[u8]) -> Result<(u32, Vec<u8>), DataplaneError> {
         let mut out = vec![0; frame.len() + 2_048];

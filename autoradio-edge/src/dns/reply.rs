@@ -33,13 +33,16 @@ impl Replied {
         matches!(self.rcode, rcode::NO_ERROR | rcode::NX_DOMAIN)
     }
 
-    /// Takes the records out of the reply, but for OPT, and sets TC (RFC 2181 §9): the client asks again by TCP. Flags and
-    /// code stay.
-    pub fn truncate(&self, reply: &mut Vec<u8>) {
+    /// Takes the records out of the reply, but for OPT, and sets TC (RFC 2181 §9): the client asks again by TCP. The code
+    /// becomes that of no error, since what it would be about is not there.
+    pub fn truncate(&mut self, reply: &mut Vec<u8>) {
         let has_opt = self.opt_start < reply.len();
         reply.drain(self.question_end..self.opt_start);
+        self.opt_start = self.question_end;
         reply[2] |= (FLAG_TRUNCATED >> 8) as u8;
+        reply[3] &= !0xf;
         reply[6..HEADER_BYTES].copy_from_slice(&[0, 0, 0, 0, 0, u8::from(has_opt)]);
+        self.rcode &= !0xf;
     }
 }
 

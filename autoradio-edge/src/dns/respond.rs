@@ -2,7 +2,7 @@
 
 use autoradio_common::cookie::Verified;
 use autoradio_common::limits::{DNS_UDP_BYTES_MAX, DNS_UDP_BYTES_PLAIN};
-use autoradio_common::wire::{CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, HEADER_BYTES};
+use autoradio_common::wire::{CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, HEADER_BYTES, TYPE_OPT};
 
 use super::options::{Options, ReplyOptions};
 use super::policy::{Asked, Transport};
@@ -105,7 +105,7 @@ impl<'a> Answering<'a> {
     ) -> Replied {
         let (header, question, rcode) = (self.header, self.question, answer.rcode);
         let flags = FLAG_AUTHORITATIVE;
-        let replied = Parts { header, flags, rcode, question, answer, opt }.write(out);
+        let mut replied = Parts { header, flags, rcode, question, answer, opt }.write(out);
         if out.len() > self.reply_bytes_max() {
             replied.truncate(out);
         }
@@ -136,8 +136,8 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     match query.qtype {
         rtype::ANY => None,
         rtype::IXFR | rtype::AXFR => Some(rcode::REFUSED),
-        // Questions about more than records (RFC 6895 §3.1); none of them is known here.
-        128..=255 => Some(rcode::NOT_IMP),
+        // No types of records, but signs and questions (RFC 6895 §3.1); none of them is known here.
+        0 | TYPE_OPT | 128..=255 => Some(rcode::NOT_IMP),
         _ => None,
     }
 }

@@ -84,7 +84,7 @@ impl Moment<'_> {
     ) -> bool {
         let (policy, draw, unix_s) = (&self.policy, rand::random(), self.unix_s);
         let asked = Asked { policy, client, draw, unix_s, via };
-        let Some(replied) = respond(message, &self.zone, &asked, out) else {
+        let Some(mut replied) = respond(message, &self.zone, &asked, out) else {
             return false;
         };
         match self.rate(&replied, &asked) {

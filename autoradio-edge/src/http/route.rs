@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 
 use super::FrontError;
 use super::playlist::PlaylistKind;
-use crate::cluster::{MountPath, MountRecord};
+use crate::cluster::{MountPath, MountRecord, NodeName};
 use crate::peer::STATE_PATH;
 use crate::placement::Placement;
 
@@ -190,13 +190,16 @@ pub(super) fn record_of(
         .ok_or_else(|| FrontError::MountUnknown { path: mount.to_string() })
 }
 
-/// Where the Icecast of a mount's master is.
+/// Where the Icecast of a mount's master is: `own_icecast` if that is the node `own`, whose address for its peers is a
+/// router's, perhaps, that does not let it reach itself.
 pub(super) fn master_of(
     placement: &Placement,
     mount: &MountPath,
+    (own, own_icecast): (&NodeName, SocketAddr),
 ) -> Result<SocketAddr, FrontError> {
-    let address = placement.master_icecast(mount);
-    address.map(SocketAddr::from).ok_or_else(|| FrontError::NoMaster { mount: mount.clone() })
+    let address = placement.master_icecast(mount).map(SocketAddr::from);
+    let address = address.ok_or_else(|| FrontError::NoMaster { mount: mount.clone() })?;
+    Ok(if placement.is_master(own, mount) { own_icecast } else { address })
 }
 
 fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
@@ -229,8 +232,10 @@ fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::placement_of;
+    use super::super::testing::{mount_record, placement_of};
     use super::*;
+    use crate::cluster::{Master, NodeRecord, Snapshot};
+    use crate::placement::place;
 
     fn mount(path: &str) -> MountPath {
         path.parse().expect("a mount path")
@@ -328,5 +333,32 @@ mod tests {
             let want = MetadataUpdate { mount: want_mount, query: want_query.to_owned() };
             assert_eq!(route("GET", &target, &placement), Route::Metadata(want), "{query}");
         }
+    }
+
+    #[test]
+    fn a_node_reaches_its_own_icecast_without_its_router() {
+        let record = |name: &str, peer_address: &str| -> Arc<NodeRecord> {
+            let json = serde_json::json!({
+                "schema": 1, "name": name, "domain": "radio.test", "addresses": [peer_address],
+                "peer_address": peer_address, "http_port": 80, "icecast_port": 8000, "version": "0",
+            });
+            Arc::new(serde_json::from_value(json).expect("a record"))
+        };
+        let mut snapshot = Snapshot::default();
+        for (name, peer_address) in [("node1", "203.0.113.7"), ("node2", "198.51.100.8")] {
+            let node: NodeName = name.parse().expect("a name");
+            snapshot.nodes.insert(node.clone(), record(name, peer_address));
+            let mount = mount_record(&format!("/{name}.mp3"), "source", "hackme");
+            snapshot.masters.insert(mount.path.clone(), Master { node, epoch: 3 });
+            snapshot.mounts.insert(mount.path.clone(), Arc::new(mount));
+        }
+        let nobodys = mount_record("/nobodys.mp3", "source", "hackme");
+        snapshot.mounts.insert(nobodys.path.clone(), Arc::new(nobodys));
+        let (placement, own) = (place(&snapshot), "node1".parse().expect("a name"));
+        let own_icecast: SocketAddr = "127.0.0.1:8001".parse().expect("an address");
+        let found = |path| master_of(&placement, &mount(path), (&own, own_icecast)).ok();
+        assert_eq!(found("/node1.mp3"), Some(own_icecast));
+        assert_eq!(found("/node2.mp3"), "198.51.100.8:8000".parse().ok());
+        assert_eq!(found("/nobodys.mp3"), None);
     }
 }

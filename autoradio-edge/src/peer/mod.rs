@@ -8,6 +8,7 @@ mod socket;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,8 +37,16 @@ pub struct PeerState {
     pub quorum: bool,
     /// How long ago it asked the last question that etcd has answered, in milliseconds.
     pub quorum_age_ms: u64,
+    /// For how long etcd has answered all its questions, in milliseconds. A peer of a version that does not tell counts as
+    /// one that etcd has always answered.
+    #[serde(default = "always")]
+    pub quorum_for_ms: u64,
     /// Revision of its snapshot.
     pub revision: i64,
+}
+
+fn always() -> u64 {
+    u64::MAX
 }
 
 /// A peer's answer.
@@ -58,17 +67,25 @@ pub struct Answers {
     pub mute: usize,
 }
 
-/// What the answers of all peers mean for a node that etcd leaves without an answer since `silent_since_ns`.
+/// What the answers of all peers mean for a node that etcd leaves without an answer since `silent_since_ns`, and whose
+/// lease surely lives for `sure_for` once etcd has extended it.
 ///
 /// A peer that etcd has answered since then proves that others have a quorum. One that merely has not noticed yet that
 /// etcd is gone proves nothing: then nothing is decided, and peers are asked again. So it is where peers are there and
 /// none of them says anything: they may have a quorum, and this node is not alone.
-pub fn judge(answers: &Answers, silent_since_ns: Option<u64>) -> Standing {
+///
+/// A peer that etcd answers again only for a moment proves nothing yet either. When a quorum comes back after an outage of
+/// the whole cluster, its new leader extends all leases by their full time, so nobody can claim before `sure_for` is over,
+/// and peers hear of the quorum a little earlier than this node does. If the peer alone was cut off, others may have
+/// claimed meanwhile. Then this node keeps its sources for so much longer, unless one of those others answers too: they
+/// prove at once. It accepts none in that time, and what it has accepted belongs to an older epoch.
+pub fn judge(answers: &Answers, silent_since_ns: Option<u64>, sure_for: Duration) -> Standing {
     let Answers { heard, mute } = answers;
     let proves = |heard: &Heard| {
-        let answered_ns =
-            heard.asked_ns.saturating_sub(heard.state.quorum_age_ms.saturating_mul(1_000_000));
-        silent_since_ns.is_some_and(|since_ns| answered_ns > since_ns)
+        let PeerState { quorum_age_ms, quorum_for_ms, .. } = heard.state;
+        let answered_ns = heard.asked_ns.saturating_sub(quorum_age_ms.saturating_mul(1_000_000));
+        let lasts = Duration::from_millis(quorum_for_ms) >= sure_for;
+        lasts && silent_since_ns.is_some_and(|since_ns| answered_ns > since_ns)
     };
     let mut with_quorum = heard.iter().filter(|heard| heard.state.quorum).peekable();
     if heard.is_empty() && *mute > 0 {
@@ -142,12 +159,19 @@ impl fmt::Debug for OwnState {
 mod tests {
     use super::*;
 
+    const SURE_FOR: Duration = Duration::from_millis(2_700);
+
     fn heard(quorum: bool, quorum_age_ms: u64) -> Heard {
+        heard_after(quorum, quorum_age_ms, 600_000)
+    }
+
+    fn heard_after(quorum: bool, quorum_age_ms: u64, quorum_for_ms: u64) -> Heard {
         let state = PeerState {
             name: "b".parse().unwrap(),
             id: String::new(),
             quorum,
             quorum_age_ms,
+            quorum_for_ms,
             revision: 1,
         };
         Heard { state, asked_ns: 20_000_000_000 }
@@ -167,10 +191,34 @@ mod tests {
             ("it has not noticed", &[heard(true, 1_000), heard(false, 10)], 0, Standing::Asking),
             ("an age beyond all time", &[heard(true, u64::MAX)], 0, Standing::Asking),
         ] {
-            assert_eq!(judge(&answers(heard, mute), silent_since_ns), want, "{why}");
+            assert_eq!(judge(&answers(heard, mute), silent_since_ns, SURE_FOR), want, "{why}");
         }
-        let unasked = judge(&answers(&[heard(true, 0)], 0), None);
+        let unasked = judge(&answers(&[heard(true, 0)], 0), None, SURE_FOR);
         assert_eq!(unasked, Standing::Asking, "this node's own question is still on its way");
+    }
+
+    #[test]
+    fn a_quorum_that_has_just_come_back_proves_nothing_before_a_lease_could_end() {
+        let silent_since_ns = Some(9_000_000_000);
+        let young = || heard_after(true, 20, 20);
+        for (why, heard, want) in [
+            ("all of them have it again", vec![young(), young()], Standing::Asking),
+            ("nearly", vec![heard_after(true, 500, 2_699)], Standing::Asking),
+            ("a lease may have ended", vec![heard_after(true, 500, 2_700)], Standing::SteppedDown),
+            ("one never lost it", vec![young(), heard(true, 500)], Standing::SteppedDown),
+            ("others lack it still", vec![young(), heard(false, 9_000)], Standing::Asking),
+        ] {
+            let answers = Answers { heard, mute: 0 };
+            assert_eq!(judge(&answers, silent_since_ns, SURE_FOR), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_does_not_say_since_when_it_has_quorum_has_always_had_it() {
+        let json = r#"{"name":"b","id":"x","quorum":true,"quorum_age_ms":7,"revision":9}"#;
+        let state: PeerState = serde_json::from_str(json).unwrap();
+        let answers = Answers { heard: vec![Heard { state, asked_ns: 20_000_000_000 }], mute: 0 };
+        assert_eq!(judge(&answers, Some(9_000_000_000), SURE_FOR), Standing::SteppedDown);
     }
 
     fn node(name: &str) -> (NodeName, Arc<NodeRecord>) {

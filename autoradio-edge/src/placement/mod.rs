@@ -77,6 +77,12 @@ pub struct PlacedSource {
 }
 
 impl Placement {
+    /// Whether a mount's master is this node.
+    pub fn is_master(&self, node: &NodeName, mount: &MountPath) -> bool {
+        let master = self.mounts.get(mount).and_then(|placed| placed.master.as_ref());
+        master.is_some_and(|master| master.node == *node)
+    }
+
     /// Address and Icecast port of a mount's master, `None` while nobody holds the mount.
     pub fn master_icecast(&self, mount: &MountPath) -> Option<(IpAddr, u16)> {
         let master = self.mounts.get(mount)?.master.as_ref()?;

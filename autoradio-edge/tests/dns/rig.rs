@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use autoradio_edge::clock;
 use autoradio_edge::dns::{
     Policy, Responder, TcpClients, TcpServer, UdpServer, ZoneSettings, compile,
 };
@@ -88,7 +89,7 @@ pub(crate) fn udp_client(address: impl Into<IpAddr>) -> UdpSocket {
 pub(crate) fn assert_answered_over_udp(server: SocketAddr) {
     let client = udp_client(Ipv4Addr::LOCALHOST);
     client.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
-    let (mut reply, start) = ([0; 1_500], Instant::now());
+    let (mut reply, start) = ([0; 1_500], clock::now());
     while start.elapsed() < DEADLINE {
         client.send_to(&query(9), server).expect("sent");
         if let Ok(bytes) = client.recv(&mut reply) {
@@ -123,7 +124,7 @@ pub(crate) fn read_reply(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
 }
 
 pub(crate) fn assert_answered_over_tcp(server: SocketAddr) {
-    let start = Instant::now();
+    let start = clock::now();
     let mut client = tcp_client(Ipv4Addr::LOCALHOST, server).expect("connected");
     client.write_all(&framed([query(9)])).expect("sent");
     assert_answers(&read_reply(&mut client).expect("a reply"), 9);

@@ -7,7 +7,8 @@ use autoradio_lab::prober::Moment;
 use autoradio_lab::{Host, Lab, Node, faults};
 
 use crate::rig::{
-    BUSY_MS, ETCD_PORTS, LEASE_MS, MOUNT, SOON, WHOLE, cluster, master, wait_standing, watched,
+    BUSY_MS, ELECTION_MS, ETCD_PORTS, LEASE_MS, MOUNT, SOON, WHOLE, cluster, master, wait_standing,
+    watched,
 };
 
 /// How long a node may be alone before it closes its sources once.
@@ -36,7 +37,7 @@ fn without_etcd(lab: &Lab, watch: &Watch<'_>) {
     wait_standing(lab, cut, &["stepped-down"], SOON);
     watch.wait_on_air(session, SOON).unwrap();
     let lost = lost_ms(watch, session, start);
-    assert!(lost <= LEASE_MS + BUSY_MS, "the source was closed after {lost} ms");
+    assert!(lost <= LEASE_MS + ELECTION_MS + BUSY_MS, "the source was closed after {lost} ms");
     let back = watch.source().on_air().expect("it was on air").accepted.ms_since(start);
     assert!(back <= 8_000 + BUSY_MS, "the source was accepted again after {back} ms");
     faults::mend_ports(cut.host(), ETCD_PORTS).unwrap();

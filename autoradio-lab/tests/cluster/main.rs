@@ -5,6 +5,7 @@
 )]
 
 mod certificates;
+mod clocks;
 mod cut_off;
 mod drain;
 mod history;

@@ -12,6 +12,8 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 pub(crate) const WHOLE: Duration = Duration::from_secs(60);
 /// The default `--master-election-ttl`.
 pub(crate) const LEASE_MS: u64 = 3_000;
+/// What it adds to a promised time that etcd elects a leader first.
+pub(crate) const ELECTION_MS: u64 = 2_000;
 /// What a busy machine may add to a promised time.
 pub(crate) const BUSY_MS: u64 = 2_000;
 /// The ports of etcd, for clients and for peers.

@@ -16,7 +16,7 @@ fn five_nodes_vote_a_sixth_is_a_client_and_one_that_leaves_is_removed() {
     assert_eq!((voters.len(), clients.len()), (VOTERS_MAX, 1));
     let sixth = clients[0];
     assert!(sixth.status().unwrap().ready);
-    assert!(sixth.status().unwrap().master(MOUNT).is_some(), "it follows the cluster");
+    lab.wait_master_seen_by(MOUNT, &[sixth], SOON).expect("it follows the cluster");
 
     let gone = voters.iter().find(|node| node.host().name() != "node1").expect("five vote");
     let leaving = gone.host().name();

@@ -1,8 +1,9 @@
-//! A picture of a report: a line per figure, a dot per percentile, a mark at what was promised. Pure.
+//! A picture of a report: a line per figure, a dot per percentile, a mark at what was promised (red
+//! at the most, green at the least). Pure.
 
 use std::fmt::Write;
 
-use super::report::{Group, Report};
+use super::report::{Group, Report, short};
 
 const LINE: f64 = 22.0;
 const TITLES: f64 = 420.0;
@@ -33,7 +34,8 @@ pub(super) fn svg(report: &Report) -> String {
 /// Pixels for one of the unit.
 fn scale(groups: &[Group<'_>], unit: &str) -> f64 {
     let of_unit = groups.iter().filter(|group| group.unit == unit);
-    let largest = of_unit.map(|group| largest(group).max(group.limit.unwrap_or(0.0)));
+    let promised = |group: &Group<'_>| group.limit.or(group.least).unwrap_or(0.0);
+    let largest = of_unit.map(|group| largest(group).max(promised(group)));
     BARS / largest.fold(f64::MIN_POSITIVE, f64::max)
 }
 
@@ -56,16 +58,18 @@ fn line(group: &Group<'_>, y: f64, scale: f64) -> String {
         writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{middle:.1}\" r=\"4\" fill=\"#146\"/>")
             .unwrap_or_default();
     }
-    if let Some(limit) = group.limit {
-        let (x, top, bottom) = (TITLES + limit * scale, middle - 8.0, middle + 8.0);
+    for (bound, colour) in [(group.limit, "#c22"), (group.least, "#282")] {
+        let Some(bound) = bound else { continue };
+        let (x, top, bottom) = (TITLES + bound * scale, middle - 8.0, middle + 8.0);
         writeln!(
             svg,
-            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" stroke=\"#c22\"/>"
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{top:.1}\" y2=\"{bottom:.1}\" \
+             stroke=\"{colour}\"/>"
         )
         .unwrap_or_default();
     }
     let (x, y) = (TITLES + BARS + 8.0, middle + 4.0);
-    let told = format!("{:.4} {}", largest(group), group.unit);
+    let told = format!("{} {}", short(largest(group)), group.unit);
     writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\">{}</text>", escaped(&told)).unwrap_or_default();
     svg
 }
@@ -85,11 +89,19 @@ mod tests {
             Row::new("a<b", "t_ms", value, "ms").with("percentile", percentile)
         };
         let rows = vec![row(50, 10.0), row(100, 40.0).at_most(Some(20.0))];
-        let svg = svg(&Report { bench: "x".to_owned(), rows });
+        let svg = svg(&Report::new("x", rows));
         assert_eq!(svg.matches("<circle").count(), 2);
         assert!(svg.contains(&format!("cx=\"{:.1}\"", TITLES + BARS)), "{svg}");
         assert!(svg.contains(&format!("cx=\"{:.1}\"", TITLES + BARS / 4.0)), "{svg}");
         assert!(svg.contains("stroke=\"#c22\""), "the promise is not marked");
+        assert!(!svg.contains("stroke=\"#282\""), "nobody promised a least");
         assert!(svg.contains("a&lt;b") && !svg.contains("a<b"), "{svg}");
+    }
+    #[test]
+    fn a_least_that_is_missed_stays_inside_the_picture() {
+        let row = Row::new("x", "times_best_peer", 1.0, "ratio").at_least(4.0);
+        let svg = svg(&Report::new("x", vec![row]));
+        assert!(svg.contains(&format!("x1=\"{:.1}\"", TITLES + BARS)), "{svg}");
+        assert!(svg.contains("stroke=\"#282\""), "the promise is not marked");
     }
 }

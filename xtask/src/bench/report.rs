@@ -10,6 +10,9 @@ use serde_json::Value;
 pub(super) struct Report {
     pub(super) bench: String,
     pub(super) rows: Vec<Row>,
+    /// What a reader must know of the circumstances: sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) notes: Vec<String>,
 }
 
 /// One figure, and under what it was measured.
@@ -19,15 +22,16 @@ pub(super) struct Row {
     pub(super) metric: String,
     pub(super) value: f64,
     pub(super) unit: String,
-    /// Such as `percentile`; `limit` is the most that `value` may be.
+    /// Such as `percentile`; `limit` is the most that `value` may be, `least` the least.
     #[serde(flatten)]
     pub(super) more: BTreeMap<String, Value>,
 }
 
 /// The field that says which part of the measurements `value` bounds.
 const PERCENTILE: &str = "percentile";
-/// The field that says what was promised.
+/// The fields that say what was promised: the most, and the least.
 const LIMIT: &str = "limit";
+const LEAST: &str = "least";
 
 /// Rows that differ in their percentile only.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +41,10 @@ pub(super) struct Group<'a> {
     pub(super) unit: &'a str,
     /// Percentile, if the row has one, and value.
     pub(super) values: Vec<(Option<u64>, f64)>,
-    /// What was promised of one of them.
+    /// The most that was promised of one of them.
     pub(super) limit: Option<f64>,
+    /// The least that was promised of one of them.
+    pub(super) least: Option<f64>,
 }
 
 impl Row {
@@ -61,8 +67,17 @@ impl Row {
         }
     }
 
+    /// The same with a promise of the other kind.
+    pub(super) fn at_least(self, least: f64) -> Self {
+        self.with(LEAST, least)
+    }
+
     fn limit(&self) -> Option<f64> {
         self.more.get(LIMIT)?.as_f64()
+    }
+
+    fn least(&self) -> Option<f64> {
+        self.more.get(LEAST)?.as_f64()
     }
 
     fn percentile(&self) -> Option<u64> {
@@ -70,8 +85,8 @@ impl Row {
     }
 
     fn title(&self) -> String {
-        let more =
-            self.more.iter().filter(|(name, _)| ![PERCENTILE, LIMIT].contains(&name.as_str()));
+        let untold = [PERCENTILE, LIMIT, LEAST];
+        let more = self.more.iter().filter(|(name, _)| !untold.contains(&name.as_str()));
         let more: Vec<String> = more.map(|(name, value)| format!("{name} {value}")).collect();
         let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
         format!("{} {}{more}", self.subject, self.metric)
@@ -79,6 +94,10 @@ impl Row {
 }
 
 impl Report {
+    pub(super) fn new(bench: &str, rows: Vec<Row>) -> Self {
+        Self { bench: bench.to_owned(), rows, notes: Vec::new() }
+    }
+
     /// The rows, those together that differ in their percentile only, in the order of the first.
     pub(super) fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: Vec<Group<'_>> = Vec::new();
@@ -88,12 +107,14 @@ impl Report {
                 Some(group) => {
                     group.values.push(value);
                     group.limit = group.limit.or(row.limit());
+                    group.least = group.least.or(row.least());
                 }
                 None => groups.push(Group {
                     title,
                     unit: &row.unit,
                     values: vec![value],
                     limit: row.limit(),
+                    least: row.least(),
                 }),
             }
         }
@@ -111,21 +132,28 @@ impl Report {
                 None => short(*value),
             });
             let values: Vec<String> = values.map(|value| format!("{value:>10}")).collect();
-            let limit =
-                group.limit.map_or_else(String::new, |at| format!("  at most {}", short(at)));
-            format!("{:<width$}  {} {}{limit}", group.title, values.join("  "), group.unit)
+            let promise = |word: &str, bound: Option<f64>| {
+                bound.map_or_else(String::new, |bound| format!("  at {word} {}", short(bound)))
+            };
+            let promised = promise("most", group.limit) + &promise("least", group.least);
+            format!("{:<width$}  {} {}{promised}", group.title, values.join("  "), group.unit)
         };
         groups.iter().map(line).collect::<Vec<_>>().join("\n")
     }
 
-    /// A sentence for every row that is over its limit.
+    /// A sentence for every row that is over its limit, or under its least.
     pub(super) fn broken(&self) -> Vec<String> {
-        let over = self.rows.iter().filter_map(|row| {
-            let limit = row.limit().filter(|limit| row.value > *limit)?;
-            let (value, limit) = (short(row.value), short(limit));
-            Some(format!("{} is {value} {}, at most {limit}", row.title(), row.unit))
+        let told = |row: &Row, word: &str, bound: f64| {
+            let (title, value, unit) = (row.title(), short(row.value), &row.unit);
+            format!("{title} is {value} {unit}, at {word} {}", short(bound))
+        };
+        let broken = self.rows.iter().filter_map(|row| {
+            let over = row.limit().filter(|limit| row.value > *limit);
+            let under = row.least().filter(|least| row.value < *least);
+            over.map(|limit| told(row, "most", limit))
+                .or_else(|| under.map(|least| told(row, "least", least)))
         });
-        over.collect()
+        broken.collect()
     }
 }
 
@@ -137,8 +165,13 @@ pub(super) fn percentile(samples: &[u64], percent: usize) -> Option<u64> {
     sorted.get(rank.saturating_sub(1)).copied()
 }
 
-fn short(value: f64) -> String {
-    if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.3}") }
+/// For people: four digits tell apart what a bench can.
+pub(super) fn short(value: f64) -> String {
+    if value.fract() == 0.0 || value >= 1_000.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.3}")
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +188,7 @@ mod tests {
             row(99, 6_200.0, Some(6_000.0)),
             Row::new("host_gone", "failed_rounds", 0.0, "rounds").at_most(Some(0.0)),
         ];
-        Report { bench: "failover".to_owned(), rows }
+        Report::new("failover", rows)
     }
 
     #[test]
@@ -182,6 +215,15 @@ mod tests {
         let broken = report().broken();
         assert_eq!(broken.len(), 1);
         assert!(broken[0].contains("source_back_ms") && broken[0].contains("6200"), "{broken:?}");
+    }
+
+    #[test]
+    fn what_is_under_its_least_is_broken_too() {
+        let share = |value| Row::new("autoradio-xdp", "share", value, "ratio").at_least(0.95);
+        let report = Report::new("dns", vec![share(0.96), share(0.949)]);
+        let broken = report.broken();
+        assert_eq!(broken, ["autoradio-xdp share is 0.949 ratio, at least 0.950"]);
+        assert!(report.table().contains("at least 0.950"), "{}", report.table());
     }
 
     #[test]

@@ -54,6 +54,11 @@ const fn service(package: &'static str, program: &'static str, name: &'static st
     Need { service, ..always(package, program, "a service that every node runs") }
 }
 
+/// Its package, its program and its service differ in name where Debian wants it so.
+const fn peer(package: &'static str, program: &'static str, why: &'static str) -> Need {
+    Need { service: Some(package), ..always(package, program, why) }
+}
+
 const fn file(group: Group, package: &'static str, path: &'static str, why: &'static str) -> Need {
     Need { package, proof: Proof::File(path), why, group, service: None }
 }
@@ -69,7 +74,7 @@ use Group::{Always, Linker};
 pub(super) const COMPILER: &str = "rustc-web";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 24] = [
+pub(super) const NEEDS: [Need; 30] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
@@ -78,9 +83,15 @@ pub(super) const NEEDS: [Need; 24] = [
     always("liquidsoap", "liquidsoap", "a source with forms of its own"),
     always("bind9-dnsutils", "dig", "DNS queries as a user sends them"),
     always("knot-dnsutils", "kdig", "DNS queries with every option"),
+    always("dnsperf", "dnsperf", "latencies of DNS answers"),
+    peer("knot", "knotd", "a DNS server to measure ourselves against"),
+    peer("nsd", "nsd", "a DNS server to measure ourselves against"),
+    peer("gdnsd", "gdnsd", "a DNS server to measure ourselves against"),
+    peer("unbound", "unbound", "a resolver that asks us as resolvers do"),
     always("iproute2", "ip", "the lab's namespaces"),
     always("ethtool", "ethtool", "the lab's checksum offload"),
     always("iputils-ping", "ping", "the lab's own tests"),
+    always("faketime", "faketime", "wall clocks that jump in the lab"),
     always("curl", "curl", "listeners and status"),
     always("procps", "ps", "looking at processes in the lab"),
     always("protobuf-compiler", "protoc", "etcd's protocol in the daemon"),

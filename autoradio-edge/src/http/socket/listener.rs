@@ -14,7 +14,7 @@ use super::server::Shared;
 use super::sniff::Sniffed;
 use crate::cluster::MountPath;
 use crate::http::reply::Reply;
-use crate::http::route::{master_of, record_of};
+use crate::http::route::record_of;
 use crate::http::stats::Seat;
 use crate::http::{FrontError, RequestHead};
 use crate::placement::Placement;
@@ -37,7 +37,7 @@ pub(super) async fn serve(
     if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
         return reply(client, request, &Reply::redirect(location)).await;
     }
-    let address = master_of(&placement, mount)?;
+    let address = shared.master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
     let asked = icecast_head(&request.head, mount, address);
@@ -66,7 +66,7 @@ pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, Fr
     let placement = shared.placement();
     let content_type = match reported_type(shared, &placement, mount) {
         Some(content_type) => content_type,
-        None => asked_type(shared, master_of(&placement, mount)?, mount).await?,
+        None => asked_type(shared, shared.master_of(&placement, mount)?, mount).await?,
     };
     Ok(Reply::bare(
         200,

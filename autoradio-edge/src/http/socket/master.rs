@@ -13,7 +13,7 @@ use super::tunnel;
 use crate::clock;
 use crate::cluster::MountRecord;
 use crate::http::gate::Purpose;
-use crate::http::route::{master_of, record_of};
+use crate::http::route::record_of;
 use crate::http::{FrontError, RequestHead};
 
 /// Pause before a master that did not take the source is asked again.
@@ -86,7 +86,7 @@ async fn ask_master(
     let placement = shared.placement();
     let found = record_of(&placement, &record.path)
         .and_then(|_| Binding::of(&placement, &record.path, record))
-        .and_then(|binding| Ok((binding, master_of(&placement, &record.path)?)));
+        .and_then(|binding| Ok((binding, shared.master_of(&placement, &record.path)?)));
     let (binding, address) = match found {
         Ok(found) => found,
         Err(error) => return Some(Err(error)),

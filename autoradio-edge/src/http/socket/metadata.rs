@@ -8,7 +8,7 @@ use super::binding::Binding;
 use super::server::Shared;
 use super::title;
 use crate::http::auth::Credentials;
-use crate::http::route::{MetadataUpdate, master_of, record_of};
+use crate::http::route::{MetadataUpdate, record_of};
 use crate::http::{FrontError, RequestHead};
 
 /// Serves one update. Who gives no credentials is asked for them before anything else: libshout waits for that.
@@ -30,7 +30,7 @@ pub(super) async fn serve(
     let record = record_of(&placement, mount)?;
     shared.authorize(head, &record).await?;
     let binding = Binding::of(&placement, mount, &record)?;
-    let address = master_of(&placement, mount)?;
+    let address = shared.master_of(&placement, mount)?;
     let answer = title::set(shared, address, &update.query).await?;
     match answer.status {
         200 => shared.settings.titles.keep(mount, binding.master.epoch, update.query.clone()),

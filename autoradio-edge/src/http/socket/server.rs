@@ -22,11 +22,11 @@ use super::sniff::{Sniffed, sniff};
 use super::turns::Turns;
 use super::{evict, listener, metadata, pages, peers, source, tcp};
 use crate::cluster::{
-    Capacity, IcecastSecrets, MountRecord, NodeName, StandingReader, TitleWriter,
+    Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
 };
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
-use crate::http::route::{Route, route};
+use crate::http::route::{Route, master_of, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
@@ -168,6 +168,16 @@ impl Shared {
     /// The placement in force.
     pub(super) fn placement(&self) -> Arc<Placement> {
         self.placements.borrow().clone()
+    }
+
+    /// Where this node reaches the Icecast of a mount's master.
+    pub(super) fn master_of(
+        &self,
+        placement: &Placement,
+        mount: &MountPath,
+    ) -> Result<SocketAddr, FrontError> {
+        let FrontSettings { node, icecast, .. } = &self.settings;
+        master_of(placement, mount, (node, *icecast))
     }
 
     /// Whether the head carries the mount's source credentials.

@@ -66,7 +66,7 @@ impl Tally {
     pub(super) fn report(&self) -> Report {
         let rounds = self.rounds.iter();
         let rows = rounds.flat_map(|((fault, leader), samples)| rows(*fault, *leader, samples));
-        Report { bench: "failover".to_owned(), rows: rows.collect() }
+        Report::new("failover", rows.collect())
     }
 }
 
