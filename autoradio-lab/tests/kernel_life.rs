@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use autoradio_lab::prober::{Asked, DnsStream, Moment};
+use autoradio_lab::prober::{DnsStream, Moment};
 use autoradio_lab::status::Xdp;
 use autoradio_lab::{Lab, Node};
 
@@ -46,8 +46,8 @@ impl Rig {
     fn wait_answered(&self, what: &str, start: Moment, questions: usize) {
         let enough = || self.stream.since(start).questions >= questions;
         self.lab.wait_until(what, SOON, enough).expect(what);
-        let asked = self.stream.since(start);
-        assert_eq!(asked.unanswered, 0, "{what}: {asked:?}");
+        let (asked, silence_ms) = (self.stream.since(start), self.stream.silence_ms(start));
+        assert_eq!(asked.unanswered, 0, "{what}: {asked:?}, from and to {silence_ms:?} ms");
     }
 
     fn wait_ms(&self, start: Moment, ms: u64) {
@@ -55,12 +55,22 @@ impl Rig {
         self.lab.wait_until("time passes", SOON, passed).expect("time passes");
     }
 
-    /// Starts the daemon again, which must be ready before the lease of the one before ends.
-    fn restart(&self, killed: Moment) {
-        self.node().start().expect("started");
-        self.node().wait_ready(SOON).expect("the node is ready");
-        let took_ms = Moment::now().ms_since(killed);
-        assert!(took_ms < LEASE_MS - 1_000, "the restart took {took_ms} ms: this proves nothing");
+    /// Kills the daemon, does `meanwhile`, and starts it again; when it was killed. A machine that is too busy to have the
+    /// daemon back before its lease ends proves nothing, and gets another try.
+    fn kill_and_restart(&self, meanwhile: impl Fn()) -> Moment {
+        for _ in 0..3 {
+            let killed = Moment::now();
+            self.node().kill_daemon(SOON).expect("killed");
+            self.wait_answered("the kernel answers without the daemon", killed, 200);
+            meanwhile();
+            self.node().start().expect("started");
+            self.node().wait_ready(SOON).expect("the node is ready");
+            if Moment::now().ms_since(killed) < LEASE_MS - 1_000 {
+                return killed;
+            }
+            self.wait_answered("the node is steady", Moment::now(), 200);
+        }
+        panic!("no restart was faster than the lease of {LEASE_MS} ms")
     }
 
     fn kernel_answers(&self) -> u64 {
@@ -78,6 +88,13 @@ impl Rig {
         self.pins().into_iter().find(|path| path.is_dir()).expect("a folder of maps")
     }
 
+    fn nothing_was_lost_since(&self, killed: Moment) {
+        let (asked, silence_ms) = (self.stream.since(killed), self.stream.silence_ms(killed));
+        let stats = || self.node().radioctl_text(&["dns", "stats"]).expect("stats");
+        assert_eq!(asked.unanswered, 0, "{asked:?}, {silence_ms:?} ms after it; {}", stats());
+        assert!(asked.questions > 1_000, "{asked:?}");
+    }
+
     /// Whether the kernel alone still answers, long after the lease of the daemon that was killed.
     fn goes_on_in_the_kernel(&self, killed: Moment) {
         self.wait_ms(killed, LEASE_MS + 1_000);
@@ -93,17 +110,12 @@ fn assert_adopted(mode: &str) {
     let rig = Rig::start(mode);
     let maps = rig.pinned_maps();
     let answers = rig.kernel_answers();
-    let killed = Moment::now();
-    rig.node().kill_daemon(SOON).expect("killed");
-    rig.wait_answered("the kernel answers without the daemon", killed, 500);
-    rig.restart(killed);
+    let killed = rig.kill_and_restart(|| {});
     assert_eq!(rig.xdp(), Xdp { mode: mode.to_owned(), pinned: true, adopted: true });
-    assert!(rig.kernel_answers() >= answers + 500, "counters go on");
+    assert!(rig.kernel_answers() >= answers + 200, "counters go on");
     assert_eq!(rig.pinned_maps(), maps);
     rig.goes_on_in_the_kernel(killed);
-    let Asked { questions, unanswered } = rig.stream.since(killed);
-    assert_eq!(unanswered, 0, "of {questions} questions over kill and restart");
-    assert!(questions > 1_000, "{questions}");
+    rig.nothing_was_lost_since(killed);
 }
 
 #[test]
@@ -123,18 +135,13 @@ fn a_killed_daemon_and_its_successor_lose_no_answer_in_generic_mode() {
 fn a_program_of_another_object_is_replaced_without_losing_an_answer() {
     let rig = Rig::start("native");
     let maps = rig.pinned_maps();
-    let killed = Moment::now();
-    rig.node().kill_daemon(SOON).expect("killed");
-    // As if another version had made them.
     let other = maps.with_file_name("0123456789abcdef");
-    fs::rename(&maps, &other).expect("renamed");
-    rig.restart(killed);
+    // As if another version had made them.
+    let killed = rig.kill_and_restart(|| fs::rename(&maps, &other).expect("renamed"));
     assert_eq!(rig.xdp(), Xdp { mode: "native".to_owned(), pinned: true, adopted: false });
     rig.goes_on_in_the_kernel(killed);
     assert!(!other.exists() && maps.is_dir(), "{:?}", rig.pins());
-    let Asked { questions, unanswered } = rig.stream.since(killed);
-    assert_eq!(unanswered, 0, "of {questions} questions over kill and replacement");
-    assert!(questions > 1_000, "{questions}");
+    rig.nothing_was_lost_since(killed);
 }
 
 #[test]

@@ -86,7 +86,9 @@ impl Kernel {
             return Err(DataplaneError::NoObject);
         }
         let ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
-        Self::with_maps(ebpf, addresses)
+        let mut kernel = Self::with_maps(ebpf, addresses)?;
+        kernel.write_settings()?;
+        Ok(kernel)
     }
 
     /// The same, on maps that outlive this process; on those that an earlier one left, if they are of this object.
@@ -107,13 +109,14 @@ impl Kernel {
         if left.is_some() {
             kernel.adopt_settings()?;
         }
+        kernel.write_settings()?;
         kernel.attachment = Attachment::pinned_at(pins, left.is_some());
         Ok(kernel)
     }
 
     fn with_maps(mut ebpf: Ebpf, addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
-        let mut kernel = Self {
+        Ok(Self {
             mode: XdpMode::Off,
             settings: settings_for(addresses),
             attachment: Attachment::default(),
@@ -125,9 +128,7 @@ impl Kernel {
             latency: open(&mut ebpf, "LATENCY")?,
             trace_events: Some(open(&mut ebpf, "TRACE")?),
             ebpf,
-        };
-        kernel.write_settings()?;
-        Ok(kernel)
+        })
     }
 
     /// Goes on from what the maps say: the zone in force, and until when. What else they say, this process knows better.

@@ -56,6 +56,19 @@ impl DnsStream {
         asked(&lock(&self.questions), start, end, Moment::now())
     }
 
+    /// Milliseconds after `start` at which the first and the last of the questions since then were asked that were not
+    /// answered; `None` if all were.
+    pub fn silence_ms(&self, start: Moment) -> Option<(u64, u64)> {
+        let (questions, now) = (lock(&self.questions), Moment::now());
+        let lost = |question: &&Question| {
+            let over = now.ms_since(question.asked) > PATIENCE_MS;
+            question.asked >= start && over && !question.answered
+        };
+        let mut lost = questions.iter().filter(lost).map(|it| it.asked.ms_since(start));
+        let first = lost.next()?;
+        Some((first, lost.next_back().unwrap_or(first)))
+    }
+
     /// The same from `start` on.
     pub fn since(&self, start: Moment) -> Asked {
         self.between(start, Moment::now())
