@@ -49,7 +49,11 @@ fn zone_of(nodes: u8, answers_max: usize) -> Zone {
 
 /// What userspace answers to a query.
 fn userspace(query: &[u8], zone: &Zone, draw: u8) -> Vec<u8> {
-    respond(query, zone, "node1", draw, Transport::Udp).expect("a reply").bytes
+    let (policy, mut reply) = (Policy::named("node1".to_owned()), Vec::new());
+    let client = [198, 18, 0, 9].into();
+    let asked = Asked { policy: &policy, client, draw, unix_s: 0, via: Transport::Udp };
+    respond(query, zone, &asked, &mut reply).expect("a reply");
+    reply
 }
 
 struct Bench {
