@@ -1,5 +1,6 @@
 //! How long the kernel program takes for one packet: `cargo bench --bench kernel [-- --quick]`, as root, after
-//! `cargo xtask build-ebpf`. Prints one line of JSON for each kind of packet, and one for what was taken off.
+//! `cargo xtask build-ebpf`. Prints one line of JSON for each kind of packet, one for what was taken off, and
+//! some for the publishing of a zone at the cluster's limits.
 //!
 //! The kernel runs the program many times on one packet (`BPF_PROG_TEST_RUN`) and tells the mean. Each run would see what
 //! the run before made of the packet, so the object `bench` puts the query back first, and its program `restore` does that
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use autoradio_common::cookie::{CookieClient, CookieKeys, hash, stamp};
+use autoradio_common::limits::{MOUNTS_MAX, NODES_MAX};
 use autoradio_common::rate::RateLimit;
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{Capacity, NodeRecord, SCHEMA_VERSION, Snapshot};
@@ -49,7 +51,7 @@ fn main() -> Result<()> {
         let row = json!({ "bench": "kernel", "name": name, "ns": ns });
         writeln!(std::io::stdout(), "{row}")?;
     }
-    Ok(())
+    bench.measure_publishing()
 }
 
 const XDP_PASS: u32 = 2;
@@ -138,6 +140,28 @@ impl Bench {
         }
         net.sort_by(f64::total_cmp);
         Ok(net[net.len() / 2])
+    }
+
+    /// Prints how long it takes to publish a zone at the cluster's limits, all of it and with a new serial number only.
+    fn measure_publishing(&mut self) -> Result<()> {
+        let settings = ZoneSettings::new("radio.example.com", 3, &[])?;
+        let zone = |revision| {
+            let mut zone = compile(&place(&Snapshot { revision, ..snapshot() }), &settings);
+            let (source, sets) = (zone.apex.child("source"), zone.names[&zone.apex].clone());
+            for number in 0..NODES_MAX + MOUNTS_MAX {
+                zone.names.insert(source.child(&format!("m{number}")), sets.clone());
+            }
+            zone
+        };
+        // Both halves are filled once before what is left is the difference.
+        for (name, revision) in [("publish_all", 10), ("publish_all", 11), ("publish_serial", 12)] {
+            let (zone, started) = (zone(revision), clock::now());
+            self.kernel.publish(&zone)?;
+            let ns = started.elapsed().as_nanos();
+            let row = json!({ "bench": "kernel", "name": name, "ns": ns });
+            writeln!(std::io::stdout(), "{row}")?;
+        }
+        Ok(())
     }
 
     fn run(&mut self, program: &str, frame: &[u8], action: u32) -> Result<f64> {
