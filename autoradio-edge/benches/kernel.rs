@@ -1,5 +1,6 @@
 //! How long the kernel program takes for one packet: `cargo bench --bench kernel [-- --quick]`, as root, after
-//! `cargo xtask build-ebpf`. Prints one line of JSON for each kind of packet.
+//! `cargo xtask build-ebpf`. Prints one line of JSON for each kind of packet, one for what was taken off, and
+//! some for the publishing of a zone at the cluster's limits.
 //!
 //! The kernel runs the program many times on one packet (`BPF_PROG_TEST_RUN`) and tells the mean. Each run would see what
 //! the run before made of the packet, so the object `bench` puts the query back first, and its program `restore` does that
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use autoradio_common::cookie::{CookieClient, CookieKeys, hash, stamp};
+use autoradio_common::limits::{MOUNTS_MAX, NODES_MAX};
 use autoradio_common::rate::RateLimit;
 use autoradio_edge::clock;
 use autoradio_edge::cluster::{Capacity, NodeRecord, SCHEMA_VERSION, Snapshot};
@@ -39,13 +41,17 @@ fn main() -> Result<()> {
         "the kernel runs programs for root only: run as root"
     );
     let mut bench = Bench::load(if quick { 50_000 } else { 500_000 })?;
+    let shortest = frame_v4(&QuerySpec::default().message());
+    bench.put_frame(&shortest)?;
+    let ns = bench.run("restore", &shortest, XDP_PASS)?;
+    writeln!(std::io::stdout(), "{}", json!({ "bench": "kernel", "name": "restore", "ns": ns }))?;
     for (name, frame, action) in packets() {
         bench.kernel.set_policy(&policy(name))?;
         let ns = bench.measure(&frame, action).with_context(|| name.to_owned())?;
         let row = json!({ "bench": "kernel", "name": name, "ns": ns });
         writeln!(std::io::stdout(), "{row}")?;
     }
-    Ok(())
+    bench.measure_publishing()
 }
 
 const XDP_PASS: u32 = 2;
@@ -112,14 +118,20 @@ impl Bench {
         Ok(Self { kernel, repeats })
     }
 
-    /// Nanoseconds that the program takes for the frame.
-    fn measure(&mut self, frame: &[u8], action: u32) -> Result<f64> {
+    /// Gives both programs the query that they put back.
+    fn put_frame(&mut self, frame: &[u8]) -> Result<()> {
         ensure!(frame.len() <= FRAME_BYTES_MAX, "the frame is too long");
         let mut element = [0; 4 + FRAME_BYTES_MAX];
         element[..4].copy_from_slice(&(frame.len() as u32).to_ne_bytes());
         element[4..4 + frame.len()].copy_from_slice(frame);
         let map = self.kernel.ebpf_mut().map_mut("FRAME").context("no map FRAME")?;
         Array::<&mut MapData, [u8; 4 + FRAME_BYTES_MAX]>::try_from(map)?.set(0, element, 0)?;
+        Ok(())
+    }
+
+    /// Nanoseconds that the program takes for the frame.
+    fn measure(&mut self, frame: &[u8], action: u32) -> Result<f64> {
+        self.put_frame(frame)?;
         let mut net: Vec<f64> = Vec::new();
         for _ in 0..7 {
             self.kernel.renew_lease()?;
@@ -130,13 +142,35 @@ impl Bench {
         Ok(net[net.len() / 2])
     }
 
+    /// Prints how long it takes to publish a zone at the cluster's limits, all of it and with a new serial number only.
+    fn measure_publishing(&mut self) -> Result<()> {
+        let settings = ZoneSettings::new("radio.example.com", 3, &[])?;
+        let zone = |revision| {
+            let mut zone = compile(&place(&Snapshot { revision, ..snapshot() }), &settings);
+            let (source, sets) = (zone.apex.child("source"), zone.names[&zone.apex].clone());
+            for number in 0..NODES_MAX + MOUNTS_MAX {
+                zone.names.insert(source.child(&format!("m{number}")), sets.clone());
+            }
+            zone
+        };
+        // Both halves are filled once before what is left is the difference.
+        for (name, revision) in [("publish_all", 10), ("publish_all", 11), ("publish_serial", 12)] {
+            let (zone, started) = (zone(revision), clock::now());
+            self.kernel.publish(&zone)?;
+            let ns = started.elapsed().as_nanos();
+            let row = json!({ "bench": "kernel", "name": name, "ns": ns });
+            writeln!(std::io::stdout(), "{row}")?;
+        }
+        Ok(())
+    }
+
     fn run(&mut self, program: &str, frame: &[u8], action: u32) -> Result<f64> {
         let program = self.kernel.ebpf_mut().program_mut(program).context("no such program")?;
         let options =
             TestRunOptions { data_in: Some(frame), repeat: self.repeats, ..TestRunOptions::new() };
         let result = <&mut Xdp>::try_from(program)?.test_run(options)?;
         ensure!(result.return_value == action, "action {}, not {action}", result.return_value);
-        Ok(result.duration.as_nanos() as f64)
+        Ok((result.duration.as_secs_f64() * 1e9).round())
     }
 }
 

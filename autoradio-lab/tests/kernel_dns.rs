@@ -32,6 +32,7 @@ fn assert_answers(mode: &str) {
             ("without EDNS", vec![domain, "A", "+noedns"], true),
             ("EDNS without options", vec![domain, "A", "+nocookie"], true),
             ("EDNS with a cookie", vec![domain, "A", "+cookie"], true),
+            ("a client subnet", vec![domain, "A", "+subnet=192.0.2.0/24"], true),
             ("mixed case", vec![&mixed, "A"], true),
             ("NSID", vec![domain, "A", "+nsid"], false),
             ("TCP", vec![domain, "A", "+tcp"], false),

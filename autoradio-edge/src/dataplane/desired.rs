@@ -81,7 +81,7 @@ impl Desired {
         Self {
             apex: NameKey::new(zone.apex.as_bytes(), generation),
             apex_bytes: zone.apex.as_bytes().len(),
-            sets: sets.sets,
+            sets: sets.numbered,
             names,
             names_left_out,
         }
@@ -101,7 +101,7 @@ fn labels(name: &[u8]) -> usize {
 
 /// Numbers the different sets of a zone.
 struct Sets {
-    sets: Vec<Option<Arc<RecordSet>>>,
+    numbered: Vec<Option<Arc<RecordSet>>>,
     by_content: HashMap<Content, SetIndex>,
     /// Most names without a holder share one set: seen by its address before its content is looked at.
     by_address: HashMap<*const RecordSet, SetIndex>,
@@ -110,13 +110,13 @@ struct Sets {
 impl Sets {
     fn new(zone: &Zone) -> Self {
         let mut sets = Self {
-            sets: vec![None; PLACES],
+            numbered: vec![None; PLACES],
             by_content: HashMap::new(),
             by_address: HashMap::new(),
         };
         let fixed = |answer: &Answer| Some(Arc::new(RecordSet::fixed(answer.clone())));
-        sets.sets[NO_DATA] = fixed(&zone.no_data);
-        sets.sets[NX_DOMAIN] = fixed(&zone.nx_domain);
+        sets.numbered[NO_DATA] = fixed(&zone.no_data);
+        sets.numbered[NX_DOMAIN] = fixed(&zone.nx_domain);
         if let Some(apex) = zone.names.get(&zone.apex) {
             let of_apex = [
                 (APEX_SOA, &apex.soa),
@@ -125,7 +125,7 @@ impl Sets {
                 (APEX_AAAA, &apex.aaaa),
             ];
             for (place, set) in of_apex {
-                sets.sets[place].clone_from(set);
+                sets.numbered[place].clone_from(set);
                 if let Some(set) = set {
                     sets.by_content.insert(Content(set.clone()), place);
                     sets.by_address.insert(Arc::as_ptr(set), place);
@@ -144,7 +144,7 @@ impl Sets {
         if let Some(index) = self.by_address.get(&Arc::as_ptr(set)) {
             return *index;
         }
-        let sets = &mut self.sets;
+        let sets = &mut self.numbered;
         *self.by_content.entry(Content(set.clone())).or_insert_with(|| {
             sets.push(Some(set.clone()));
             sets.len() - 1

@@ -1,6 +1,6 @@
-//! Frames spelled layer by layer, and read back strictly.
+//! Frames spelled layer by layer: pure, for tests and benches. `reply.rs` reads them back.
 
-use autoradio_common::wire::{fold_sum, sum_words};
+use autoradio_common::wire::sum_words;
 
 /// Our address of either family, as in the tests' zone.
 pub(crate) const LOCAL_V4: [u8; 4] = [198, 18, 0, 1];
@@ -13,8 +13,10 @@ pub(crate) const CLIENT_V6: [u8; 16] = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0
 /// The client's port.
 pub(crate) const CLIENT_PORT: u16 = 40_000;
 
-const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
+/// Our Ethernet address.
+pub(crate) const LOCAL_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+/// The client's.
+pub(crate) const CLIENT_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x50];
 
 /// A DNS query, field by field.
 pub(crate) struct QuerySpec<'a> {
@@ -88,32 +90,4 @@ pub(crate) fn frame_v6(message: &[u8]) -> Vec<u8> {
     ip.extend_from_slice(&CLIENT_V6);
     ip.extend_from_slice(&LOCAL_V6);
     [ethernet(0x86dd), ip, udp].concat()
-}
-
-/// Checks that `frame` is a whole and valid reply to the client, and gives its DNS message.
-pub(crate) fn reply_message(frame: &[u8]) -> Vec<u8> {
-    assert_eq!(frame[..12], [CLIENT_MAC, LOCAL_MAC].concat(), "MAC addresses swapped");
-    let is_v4 = frame[12..14] == [0x08, 0x00];
-    let (addresses, udp) = if is_v4 { read_ipv4(frame) } else { read_ipv6(frame) };
-    assert_eq!(udp[..4], [0, 53, 0x9c, 0x40], "ports swapped");
-    assert_eq!(usize::from(u16::from_be_bytes([udp[4], udp[5]])), udp.len(), "UDP length");
-    assert_ne!(udp[6..8], [0, 0], "UDP checksum present");
-    let pseudo = u32::from(sum_words(addresses)) + 17 + udp.len() as u32;
-    assert_eq!(fold_sum(pseudo + u32::from(sum_words(udp))), 0xffff, "UDP checksum");
-    udp[8..].to_vec()
-}
-
-fn read_ipv4(frame: &[u8]) -> (&[u8], &[u8]) {
-    let ip = &frame[14..34];
-    assert_eq!(sum_words(ip), 0xffff, "IPv4 checksum");
-    assert_eq!(ip[12..20], [LOCAL_V4, CLIENT_V4].concat(), "addresses swapped");
-    assert_eq!(usize::from(u16::from_be_bytes([ip[2], ip[3]])), frame.len() - 14);
-    (&frame[26..34], &frame[34..])
-}
-
-fn read_ipv6(frame: &[u8]) -> (&[u8], &[u8]) {
-    let ip = &frame[14..54];
-    assert_eq!(ip[8..40], [LOCAL_V6, CLIENT_V6].concat(), "addresses swapped");
-    assert_eq!(usize::from(u16::from_be_bytes([ip[4], ip[5]])), frame.len() - 54);
-    (&frame[22..54], &frame[54..])
 }

@@ -2,8 +2,12 @@
 
 #[path = "../frames/mod.rs"]
 mod frames;
+mod policy;
+#[path = "../frames/reply.rs"]
+mod reply;
 mod rules;
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -12,8 +16,9 @@ use autoradio_edge::cluster::{Capacity, NodeRecord, SCHEMA_VERSION, Snapshot};
 use autoradio_edge::dataplane::Kernel;
 use autoradio_edge::dns::{Asked, Policy, Transport, Zone, ZoneSettings, compile, respond};
 use autoradio_edge::placement::place;
-use frames::{LOCAL_V4, LOCAL_V6, OPT, QuerySpec, frame_v4, frame_v6, reply_message};
+use frames::{LOCAL_V4, LOCAL_V6, OPT, QuerySpec, frame_v4, frame_v6};
 use hickory_proto::op::Message;
+use reply::reply_message;
 
 const XDP_DROP: u32 = 1;
 const XDP_PASS: u32 = 2;
@@ -307,7 +312,7 @@ fn a_new_zone_replaces_the_old_one_any_number_of_times() {
 #[ignore = "needs root and the kernel program: cargo xtask test"]
 fn the_verifier_walks_less_than_half_of_what_it_may() {
     let verified = Bench::new().kernel.verified().expect("info");
-    println!("{verified:?}");
+    writeln!(std::io::stdout(), "{verified:?}").expect("printed");
     assert!((1..500_000).contains(&verified.instructions), "{verified:?}");
     assert!((1..64 * 1024).contains(&verified.bytes), "{verified:?}");
 }
