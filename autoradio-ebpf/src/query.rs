@@ -15,7 +15,7 @@ use aya_ebpf::programs::XdpContext;
 
 use crate::maps::{KEY_WORDS, MESSAGE_AT, Scratch, clear, forgotten};
 use crate::options;
-use crate::packet::Datagram;
+use crate::packet::{Datagram, Family, bytes_at};
 
 /// A query the kernel can answer, if its zone has the name.
 pub struct Query {
@@ -35,6 +35,8 @@ pub struct Query {
     pub reply_bytes_max: usize,
 }
 
+/// Words of a message that is short.
+const SHORT_WORDS: usize = 16;
 /// A word of ones.
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each byte.
@@ -86,17 +88,53 @@ pub fn parse(
     Ok(query)
 }
 
+/// Copies the message into the scratch space: a short one word by word, since the helper's copy of a few bytes costs more
+/// than all the rest of reading them.
 #[inline(always)]
 fn load(ctx: &XdpContext, datagram: &Datagram, scratch: &mut Scratch) -> Result<(), Verdict> {
     let bytes = forgotten(&mut scratch.seen.message_bytes, datagram.message_bytes as u32);
     if bytes == 0 || bytes > KERNEL_QUERY_BYTES_MAX as u32 {
         return Err(Verdict::PassLength); // Known since `packet::parse`, but not to the verifier.
     }
+    let copied = match datagram.family {
+        Family::V4 => load_words::<{ Family::V4.message_offset() }>(ctx, scratch, bytes),
+        Family::V6 => load_words::<{ Family::V6.message_offset() }>(ctx, scratch, bytes),
+    };
+    if copied.is_some() {
+        return Ok(());
+    }
     let offset = datagram.family.message_offset() as u32;
     let buffer = scratch.message.as_mut_ptr().cast::<c_void>().wrapping_byte_add(MESSAGE_AT);
     // SAFETY: the buffer is longer than `KERNEL_QUERY_BYTES_MAX`; the helper checks the packet's side.
     let result = unsafe { bpf_xdp_load_bytes(ctx.ctx, offset, buffer, bytes) };
     if result == 0 { Ok(()) } else { Err(Verdict::PassLength) }
+}
+
+/// Copies a message of `bytes` in words, from [`MESSAGE_AT`] bytes before it on; the last one overlaps the one before, since
+/// the frame may end with it. `None` where the message is too long for that.
+#[inline(always)]
+fn load_words<const OFFSET: usize>(
+    ctx: &XdpContext,
+    scratch: &mut Scratch,
+    bytes: u32,
+) -> Option<()> {
+    let last = bytes as usize + MESSAGE_AT - 8;
+    if last >= 8 * SHORT_WORDS {
+        return None;
+    }
+    for index in 0..SHORT_WORDS {
+        if 8 * index >= last {
+            break;
+        }
+        let word = bytes_at::<8>(ctx, OFFSET - MESSAGE_AT + 8 * index)?;
+        scratch.message[index] = u64::from_ne_bytes(*word);
+    }
+    let last = last & (8 * SHORT_WORDS - 1);
+    let word = *bytes_at::<8>(ctx, OFFSET - MESSAGE_AT + last)?;
+    let to = scratch.message.as_mut_ptr().cast::<u8>();
+    // SAFETY: the mask keeps the offset inside the buffer, which is longer by more than a word.
+    unsafe { to.add(last).cast::<[u8; 8]>().write(word) };
+    Some(())
 }
 
 /// Reads the name up to its first zero, eight bytes at a time: lower case into the key, its length and its sum.

@@ -11,6 +11,7 @@ use autoradio_common::wire::{
     CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, FLAG_TRUNCATED, FLAGS_ECHOED, HEADER_BYTES,
     OPT_RECORD, PORT, sum_words,
 };
+use autoradio_common::zone::VARIANT_ROOM;
 use aya_ebpf::helpers::generated::{
     bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
 };
@@ -215,8 +216,7 @@ fn write_rest(
         if bytes > VARIANT_BYTES_MAX + OPT_RECORD.len() {
             return Err(Verdict::DropWriteFailed); // Never: for the verifier.
         }
-        let records = answer.variant.bytes.as_ptr().cast_mut().cast::<c_void>();
-        store(ctx, start as u32, records, bytes as u32)?;
+        write_records(ctx, start, &answer.variant.bytes, bytes)?;
     } else if query.edns {
         let mut opt = [0; 16];
         opt[..OPT_RECORD.len()].copy_from_slice(&OPT_RECORD);
@@ -241,6 +241,43 @@ fn write_rest(
     let from = scratch.options.as_mut_ptr().cast::<c_void>().wrapping_byte_add(at);
     store(ctx, (start + layout.records + OPT_LENGTH_AT) as u32, from, bytes as u32)
 }
+
+/// Words of records that are short: those of eight addresses with the OPT record.
+const SHORT_WORDS: usize = 17;
+
+/// Copies `bytes` of records to the frame's offset `start`, few of them word by word: see `query::load`.
+#[inline(always)]
+fn write_records(
+    ctx: &XdpContext,
+    start: usize,
+    records: &[u8; VARIANT_ROOM],
+    bytes: usize,
+) -> Result<(), Verdict> {
+    let from = records.as_ptr();
+    // The last word overlaps the one before, so that nothing is written behind the end.
+    let last = bytes.wrapping_sub(8);
+    if last >= 8 * SHORT_WORDS {
+        return store(ctx, start as u32, from.cast_mut().cast::<c_void>(), bytes as u32);
+    }
+    for index in 0..SHORT_WORDS {
+        if 8 * index >= last {
+            break;
+        }
+        write_word(ctx, start + 8 * index, from, 8 * index)?;
+    }
+    write_word(ctx, start + last, from, last)
+}
+
+/// Copies eight bytes of records. Offsets are masked for the verifier, to more than either can be.
+#[inline(always)]
+fn write_word(ctx: &XdpContext, to: usize, from: *const u8, at: usize) -> Result<(), Verdict> {
+    let word = bytes_at::<8>(ctx, to & 511).ok_or(Verdict::DropWriteFailed)?;
+    // SAFETY: callers give an offset below that of the last of the short words, which is in the records' room.
+    *word = unsafe { from.add(at & 255).cast::<[u8; 8]>().read() };
+    Ok(())
+}
+
+const _: () = assert!(VARIANT_ROOM >= 255 + 8);
 
 fn eight(bytes: &[u8; 16], at: usize) -> [u8; 8] {
     let mut eight = [0; 8];

@@ -2,7 +2,9 @@
 //! before made of the packet, so the query is put back first. What that costs, `restore` does alone.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::xdp_action;
@@ -22,6 +24,8 @@ pub struct Frame {
     bytes: [u8; FRAME_BYTES_MAX],
 }
 
+#[map]
+static BARRIER: Array<u64> = Array::with_max_entries(1, 0);
 #[map]
 static FRAME: Array<Frame> = Array::with_max_entries(1, 0);
 
@@ -57,7 +61,15 @@ fn put_back(ctx: &XdpContext) -> Option<()> {
     }
     let bytes = frame.bytes.as_ptr().cast_mut().cast::<c_void>();
     // SAFETY: `length` was checked against the buffer; the helper checks the packet's side.
-    (unsafe { bpf_xdp_store_bytes(ctx.ctx, 0, bytes, length) } == 0).then_some(())
+    if unsafe { bpf_xdp_store_bytes(ctx.ctx, 0, bytes, length) } != 0 {
+        return None;
+    }
+    // A barrier: the processor may not still be writing the packet when the program reads it, as it would not be if the
+    // packet had come from a network card.
+    let barrier = BARRIER.get_ptr_mut(0)?;
+    // SAFETY: the map's element lives as long as the program; the instruction writes that and nothing else.
+    unsafe { asm!("lock *(u64 *)({0} + 0) += {1}", in(reg) barrier, in(reg) u64::from(length)) };
+    Some(())
 }
 
 /// The kernel asks for a GPL-compatible licence before it lends some helpers.

@@ -25,7 +25,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
 use super::report::Report;
-use crate::output::{self, Step};
+use crate::output::Step;
 use crate::{build_ebpf, lab, setup};
 use measure::{Measured, Plan};
 use subject::Subject;
@@ -88,11 +88,8 @@ fn one(subject: Subject, programs: &Path, plan: &Plan) -> Result<Measured> {
     let arena = Step::run(&format!("starting {name}"), || subject.start(programs))?;
     let step = Step::start(&format!("measuring {name}"));
     let measured = measure::run(&arena, plan);
-    let told = measured.as_ref().map_or_else(|_| "FAILED".to_owned(), ToString::to_string);
+    let told = measured.as_ref().map_or_else(|_| "failed".to_owned(), ToString::to_string);
     step.end(&told);
-    if let Err(error) = &measured {
-        output::note(&format!("{name}: {error:#}"));
-    }
     measured
 }
 

@@ -54,7 +54,7 @@ const fn service(package: &'static str, program: &'static str, name: &'static st
     Need { service, ..always(package, program, "a service that every node runs") }
 }
 
-/// Its package, its program and its service differ in name where Debian wants it so.
+/// A server that Debian starts under its package's name.
 const fn peer(package: &'static str, program: &'static str, why: &'static str) -> Need {
     Need { service: Some(package), ..always(package, program, why) }
 }

@@ -46,8 +46,9 @@ impl Plan {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
     pub(super) answers_per_second: f64,
-    /// Microseconds of the machine for one answer, the generator's left out.
-    pub(super) cpu_us_per_answer: f64,
+    /// Microseconds of the machine for one answer, the generator's left out; `None` where the machine
+    /// was too busy with other things to tell.
+    pub(super) cpu_us_per_answer: Option<f64>,
     pub(super) latencies: Latencies,
     /// How much of one core was busy while nothing was asked, 0.0 and up.
     pub(super) busy_before: f64,
@@ -56,7 +57,8 @@ pub(super) struct Measured {
 impl fmt::Display for Measured {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { answers_per_second, cpu_us_per_answer, .. } = self;
-        write!(out, "{answers_per_second:.0} answers/s, {cpu_us_per_answer:.2} us each")
+        write!(out, "{answers_per_second:.0} answers/s")?;
+        cpu_us_per_answer.map_or(Ok(()), |us| write!(out, ", {us:.2} us each"))
     }
 }
 
@@ -93,7 +95,7 @@ fn busy(watched: Duration) -> Result<f64> {
 }
 
 /// What one answer costs at a rate that floods nobody, less what the machine spends anyway.
-fn cost(arena: &Arena, rate: u32, seconds: u32, busy_before: f64) -> Result<f64> {
+fn cost(arena: &Arena, rate: u32, seconds: u32, busy_before: f64) -> Result<Option<f64>> {
     let (clock, before) = (Stopwatch::start(), Spent::now(GENERATOR_CORE)?);
     let shot: Shot = kxdpgun::run(arena, rate, seconds)?;
     let us = Spent::now(GENERATOR_CORE)?.us_since(before);
@@ -101,7 +103,8 @@ fn cost(arena: &Arena, rate: u32, seconds: u32, busy_before: f64) -> Result<f64>
     if shot.answers == 0 {
         bail!("none of {} queries was answered", shot.sent);
     }
-    Ok((us - anyway_us).max(0.0) / (shot.answers_per_second() * shot.seconds))
+    let us_per_answer = (us - anyway_us) / (shot.answers_per_second() * shot.seconds);
+    Ok(Some(us_per_answer).filter(|us| *us > 0.0))
 }
 
 /// Half of a rate, in whole queries a second.

@@ -56,18 +56,23 @@ impl Tally {
 
     pub(super) fn report(&self) -> Report {
         let mut rows = self.test_run.clone();
-        let figures = |metric: &str, unit: &str, value: fn(&Measured) -> f64| -> Vec<Row> {
+        let figures = |metric: &str, unit: &str, value: fn(&Measured) -> Option<f64>| -> Vec<Row> {
             let row = |(subject, measured): (&Subject, &Measured)| {
-                Row::new(subject.name(), metric, value(measured), unit)
+                Some(Row::new(subject.name(), metric, value(measured)?, unit))
             };
-            self.measured.iter().map(row).collect()
+            self.measured.iter().filter_map(row).collect()
         };
-        rows.extend(figures("answers_per_second", "1/s", |measured| measured.answers_per_second));
+        let rate = |measured: &Measured| Some(measured.answers_per_second);
+        rows.extend(figures("answers_per_second", "1/s", rate));
         rows.extend(figures("cpu_us_per_answer", "us CPU", |measured| measured.cpu_us_per_answer));
         rows.extend(
             self.measured.iter().flat_map(|(subject, measured)| latencies(*subject, measured)),
         );
         rows.extend(self.ratios());
+        let costless = self.measured.iter().filter(|(_, one)| one.cpu_us_per_answer.is_none());
+        rows.extend(costless.map(|(subject, _)| {
+            Row::new(subject.name(), "cost_not_told", 1.0, "subjects").at_most(Some(0.0))
+        }));
         rows.extend(
             self.failed.iter().map(|(name, _)| {
                 Row::new(name, "not_measured", 1.0, "subjects").at_most(Some(0.0))
@@ -83,9 +88,9 @@ impl Tally {
         let rate = |subject| Some(self.measured.get(&subject)?.answers_per_second);
         let peers = || self.measured.iter().filter(|(subject, _)| subject.is_peer());
         let best = peers().map(|(_, peer)| peer.answers_per_second).reduce(f64::max);
-        let cheapest = peers().map(|(_, peer)| peer.cpu_us_per_answer).reduce(f64::min);
+        let cheapest = peers().filter_map(|(_, peer)| peer.cpu_us_per_answer).reduce(f64::min);
         let (kernel, userspace) = (Subject::AutoradioXdp, Subject::AutoradioUserspace);
-        let cost = self.measured.get(&kernel).map(|measured| measured.cpu_us_per_answer);
+        let cost = self.measured.get(&kernel).and_then(|measured| measured.cpu_us_per_answer);
         let ratio = |subject: Subject, metric: &str, ours: Option<f64>, theirs: Option<f64>| {
             Some(Row::new(subject.name(), metric, ours? / theirs?, "ratio"))
         };
@@ -148,6 +153,7 @@ mod tests {
 
     fn measured(answers_per_second: f64, cpu_us_per_answer: f64) -> Measured {
         let latencies = Latencies { us: (1..=100).collect(), lost: 0 };
+        let cpu_us_per_answer = Some(cpu_us_per_answer);
         Measured { answers_per_second, cpu_us_per_answer, latencies, busy_before: 0.0 }
     }
 
@@ -180,6 +186,16 @@ mod tests {
         let report = tally.report();
         assert_eq!(report.broken().len(), 1);
         assert!(report.notes.iter().any(|note| note.contains("knotd is missing")));
+    }
+
+    #[test]
+    fn a_cost_that_could_not_be_told_is_no_figure_and_counts_as_broken() {
+        let mut kernel = measured(400.0, 1.0);
+        kernel.cpu_us_per_answer = None;
+        let report = tally(kernel, measured(130.0, 6.0)).report();
+        assert!(report.rows.iter().all(|row| row.metric != "cpu_of_cheapest_peer"));
+        let broken = report.broken();
+        assert!(broken.len() == 1 && broken[0].contains("cost_not_told"), "{broken:?}");
     }
 
     #[test]

@@ -26,13 +26,13 @@ struct Line {
 pub(super) fn measure(quick: bool) -> Result<Vec<Row>> {
     let mut args = vec!["bench", "--package", "autoradio-edge", "--bench", "kernel"];
     args.extend(quick.then_some(["--", "--quick"]).into_iter().flatten());
-    let ended = Step::run("measuring the kernel program", || {
-        process::logged("bench-kernel", workspace::cargo(&args))
-    })?;
-    if !ended.success {
-        bail!("the bench failed:\n{}", ended.tail());
-    }
-    parse(&ended.text)
+    Step::run("measuring the kernel program", || {
+        let ended = process::logged("bench-kernel", workspace::cargo(&args))?;
+        if !ended.success {
+            bail!("the bench failed:\n{}", ended.tail());
+        }
+        parse(&ended.text)
+    })
 }
 
 /// The results are the lines that are objects; the rest is cargo's talk.

@@ -1,6 +1,8 @@
 //! The kernel program run by the kernel on single frames: packet in, verdict and packet out.
 
+#[path = "../frames/mod.rs"]
 mod frames;
+mod rules;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -19,6 +21,10 @@ const XDP_TX: u32 = 3;
 
 /// A zone of five nodes: five variants.
 fn zone(answers_max: usize) -> Zone {
+    zone_of(5, answers_max)
+}
+
+fn zone_of(nodes: u8, answers_max: usize) -> Zone {
     let node = |number: u8| {
         let record = NodeRecord {
             schema: SCHEMA_VERSION,
@@ -36,9 +42,18 @@ fn zone(answers_max: usize) -> Zone {
         (record.name.clone(), Arc::new(record))
     };
     let snapshot =
-        Snapshot { revision: 9, nodes: (1..=5).map(node).collect(), ..Snapshot::default() };
+        Snapshot { revision: 9, nodes: (1..=nodes).map(node).collect(), ..Snapshot::default() };
     let settings = ZoneSettings::new("radio.example.com", answers_max, &[]).expect("settings");
     compile(&place(&snapshot), &settings)
+}
+
+/// What userspace answers to a query.
+fn userspace(query: &[u8], zone: &Zone, draw: u8) -> Vec<u8> {
+    let (policy, mut reply) = (Policy::named("node1".to_owned()), Vec::new());
+    let client = [198, 18, 0, 9].into();
+    let asked = Asked { policy: &policy, client, draw, unix_s: 0, via: Transport::Udp };
+    respond(query, zone, &asked, &mut reply).expect("a reply");
+    reply
 }
 
 struct Bench {
@@ -81,13 +96,7 @@ impl Bench {
         let message = reply_message(&out);
         let decoded = Message::from_vec(&message).unwrap_or_else(|error| panic!("{why}: {error}"));
         assert_eq!(decoded.answers.len(), 3, "{why}");
-        let (policy, mut reply) = (Policy::named("node1".to_owned()), Vec::new());
-        let same = (0..=255).any(|draw| {
-            let client = [198, 18, 0, 9].into();
-            let asked = Asked { policy: &policy, client, draw, unix_s: 0, via: Transport::Udp };
-            respond(query, &self.zone, &asked, &mut reply).expect("a reply");
-            reply == message
-        });
+        let same = (0..=255).any(|draw| userspace(query, &self.zone, draw) == message);
         assert!(same, "{why}: userspace answers the same bytes");
     }
 }
@@ -293,10 +302,12 @@ fn a_new_zone_replaces_the_old_one_any_number_of_times() {
     }
 }
 
+/// The verifier gives up at a million instructions, and a program that grows to that stops loading on other kernels first.
 #[test]
 #[ignore = "needs root and the kernel program: cargo xtask test"]
-fn the_verifier_walks_a_bounded_number_of_instructions() {
+fn the_verifier_walks_less_than_half_of_what_it_may() {
     let verified = Bench::new().kernel.verified().expect("info");
     println!("{verified:?}");
-    assert!((1..200_000).contains(&verified.instructions), "{verified:?}");
+    assert!((1..500_000).contains(&verified.instructions), "{verified:?}");
+    assert!((1..64 * 1024).contains(&verified.bytes), "{verified:?}");
 }
