@@ -5,6 +5,7 @@ mod support;
 
 use std::time::Duration;
 
+use autoradio_common::cookie::CookieKeys;
 use autoradio_edge::cluster::{ClusterError, EtcdAccess, Snapshot, Store};
 use nix::sys::signal::Signal;
 use support::{Etcd, PATIENCE, fails, free_ports, in_time, json, mount, path, radioctl, signal};
@@ -120,7 +121,9 @@ async fn secrets_of_cookies_that_somebody_deleted_are_made_anew_and_damaged_ones
     let b = etcd.join("b").await;
     assert!(b.handle.cookies.borrow().are_set());
     let mut of_a = a.handle.cookies.clone();
-    in_time("the first node has them too", USABLE, of_a.wait_for(|it| it.are_set())).await.unwrap();
+    in_time("the first node has them too", USABLE, of_a.wait_for(CookieKeys::are_set))
+        .await
+        .unwrap();
     a.leave().await;
     b.leave().await;
     etcd.child.stop().await;

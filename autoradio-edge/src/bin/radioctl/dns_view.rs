@@ -13,7 +13,7 @@ pub(crate) struct Rate {
     pub(crate) by: &'static str,
     /// Verdict of the kernel, or outcome and transport of userspace.
     pub(crate) verdict: String,
-    /// Packets a second within the interval.
+    /// Packets a second within the interval, to one decimal.
     pub(crate) per_second: f64,
     /// All since the program was loaded, or the daemon started.
     pub(crate) total: u64,
@@ -23,12 +23,16 @@ pub(crate) struct Rate {
 pub(crate) fn rates(before: &DnsCounters, after: &DnsCounters) -> Vec<Rate> {
     let none = BTreeMap::new();
     let kernels = [before, after].map(|counters| counters.kernel.as_ref().unwrap_or(&none));
-    let seconds = after.at_ms.saturating_sub(before.at_ms).max(1) as f64 / 1_000.0;
+    let ms = after.at_ms.saturating_sub(before.at_ms).max(1);
+    let per_second = |packets: u64| {
+        let tenths = packets.saturating_mul(10_000) / ms;
+        f64::from(u32::try_from(tenths).unwrap_or(u32::MAX)) / 10.0
+    };
     let of = |by, [before, after]: [&BTreeMap<String, u64>; 2]| -> Vec<Rate> {
         let grown = after.iter().filter(|(_, total)| **total > 0).map(|(verdict, total)| {
             // A program that was replaced in between counts from zero.
             let new = total.saturating_sub(before.get(verdict).copied().unwrap_or(0));
-            Rate { by, verdict: verdict.clone(), per_second: new as f64 / seconds, total: *total }
+            Rate { by, verdict: verdict.clone(), per_second: per_second(new), total: *total }
         });
         grown.collect()
     };
