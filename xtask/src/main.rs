@@ -4,6 +4,7 @@ mod bench;
 mod build_ebpf;
 mod clock;
 mod demo;
+mod fuzz;
 mod lab;
 mod output;
 mod process;
@@ -43,6 +44,8 @@ enum Command {
     /// Figures of this project, as a table, JSON and a plot in target/bench.
     #[command(subcommand)]
     Bench(bench::Command),
+    /// Look for bytes that break a parser of what comes from outside, with libFuzzer.
+    Fuzz(fuzz::Args),
     /// Every check and every test.
     Test(test::Args),
     /// Check the rules of the house that no compiler knows.
@@ -72,6 +75,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Lab(command) => lab::run(command),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(command) => bench::run(&command),
+        Command::Fuzz(args) => fuzz::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Tidy => tidy::run(),
     }

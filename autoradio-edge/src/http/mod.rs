@@ -31,5 +31,7 @@ pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
 pub use gate::{Refusal, SourceClaim, SourceGate};
 pub use head::{HttpVersion, RequestHead};
+pub use playlist::PlaylistKind;
+pub use route::{MetadataUpdate, Route, landing, route};
 pub use socket::{Front, FrontSettings};
 pub use stats::{FrontStats, FrontView, MountView};

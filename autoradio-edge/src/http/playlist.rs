@@ -4,7 +4,7 @@ use quick_xml::escape::escape;
 
 /// The forms of playlist that are made for every mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PlaylistKind {
+pub enum PlaylistKind {
     /// `.m3u`.
     M3u,
     /// `.pls`.

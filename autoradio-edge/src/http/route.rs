@@ -23,7 +23,7 @@ const LANDING: &str = "/_stream";
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Route {
+pub enum Route {
     /// A source wants to stream to a mount.
     Source(MountPath),
     /// A source names a mount that is not there.
@@ -75,15 +75,15 @@ impl Route {
 
 /// A metadata update, its mount resolved and its query rebuilt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct MetadataUpdate {
+pub struct MetadataUpdate {
     /// The mount: `Err` with what was asked for when there is no such mount, `None` when none was named.
-    pub(super) mount: Option<Result<MountPath, String>>,
+    pub mount: Option<Result<MountPath, String>>,
     /// The query for Icecast. Each parameter stands in it once, so that Icecast and we mean the same mount.
-    pub(super) query: String,
+    pub query: String,
 }
 
 /// Decides what a request asks for.
-pub(super) fn route(method: &str, target: &str, placement: &Placement) -> Route {
+pub fn route(method: &str, target: &str, placement: &Placement) -> Route {
     if target == "*" {
         return if method == "OPTIONS" { Route::OptionsServer } else { Route::NotFound };
     }
@@ -135,7 +135,7 @@ fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
 }
 
 /// Where a listener finds a mount at a node's front, when sent there: path and query of the URL.
-pub(super) fn landing(mount: &MountPath, target: &str) -> String {
+pub fn landing(mount: &MountPath, target: &str) -> String {
     format!("{LANDING}{}{}", mount.to_url_path(), query_of(target))
 }
 

@@ -12,4 +12,4 @@ mod stats;
 pub use process::{Icecast, IcecastError, start};
 pub use render::{IcecastSettings, render};
 pub use socket::IcecastDoor;
-pub use stats::RelayCounts;
+pub use stats::{RelayCounts, listener_addresses, listeners_by_mount};

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::IcecastError;
-use super::stats::{RelayCounts, addresses, listeners_by_mount};
+use super::stats::{RelayCounts, listener_addresses, listeners_by_mount};
 use crate::cluster::{IcecastSecrets, MountPath};
 
 /// Mounts that are looked into at one time, one question each: Icecast answers them one after the other.
@@ -67,7 +67,7 @@ impl IcecastDoor {
             let target = format!("/admin/listclients?mount={}", mount.to_url_path());
             match self.get(&target).await {
                 Ok(clients) => {
-                    let clients = addresses(&clients).map_err(garbled)?;
+                    let clients = listener_addresses(&clients).map_err(garbled)?;
                     let nodes = clients.iter().filter(|address| is_node(address)).count();
                     relays.note(mount, nodes as u64);
                 }

@@ -10,7 +10,7 @@ use crate::cluster::MountPath;
 
 /// Listeners of each mount in `/admin/stats`, relays of other Icecasts included. Mounts without listeners are left out, and so are
 /// names that no mount of the cluster can have.
-pub(super) fn listeners_by_mount(xml: &str) -> Result<Vec<(MountPath, u64)>, quick_xml::Error> {
+pub fn listeners_by_mount(xml: &str) -> Result<Vec<(MountPath, u64)>, quick_xml::Error> {
     let mut mounts = Vec::new();
     let mut current: Option<MountPath> = None;
     visit(xml, |element, text| match (element, text) {
@@ -29,7 +29,7 @@ pub(super) fn listeners_by_mount(xml: &str) -> Result<Vec<(MountPath, u64)>, qui
 }
 
 /// Addresses of the listeners in `/admin/listclients`, one for each connection.
-pub(super) fn addresses(xml: &str) -> Result<Vec<IpAddr>, quick_xml::Error> {
+pub fn listener_addresses(xml: &str) -> Result<Vec<IpAddr>, quick_xml::Error> {
     let mut addresses = Vec::new();
     visit(xml, |element, text| {
         if let Element::End("IP") = element {
@@ -137,7 +137,7 @@ mod tests {
             <listener><IP>fd00::7</IP><ID>3</ID></listener></source></icestats>";
         let want: [IpAddr; 3] =
             ["198.18.0.7", "198.18.0.7", "fd00::7"].map(|it| it.parse().expect("address"));
-        assert_eq!(addresses(xml).expect("XML"), want);
+        assert_eq!(listener_addresses(xml).expect("XML"), want);
     }
 
     #[test]

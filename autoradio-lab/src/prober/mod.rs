@@ -6,9 +6,11 @@
 
 mod dns;
 mod frames;
+mod garbage;
 mod listener;
 mod message;
 mod source;
+mod storm;
 mod stream;
 
 use std::io;
@@ -19,8 +21,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use dns::DnsProber;
+pub use garbage::{Flood, Garbage};
 pub use listener::{Heard, ListenerProber};
 pub use source::{Loss, Session, SourceProber};
+pub use storm::{DnsStorm, Said, Tally};
 pub use stream::{Asked, DnsStream};
 
 use crate::{Client, LabError, Node, clock, netns};
