@@ -219,8 +219,8 @@ fn noise(random: &mut StdRng, bytes_max: usize) -> Vec<u8> {
 /// A cookie as one of the cluster's nodes made it, of any age, perhaps damaged.
 fn server_cookie(material: &Material<'_>, client: &Client, random: &mut StdRng) -> Vec<u8> {
     let ages = [0, 1, 1_800, 1_801, 3_600, 3_601, u32::MAX - 299, u32::MAX - 300, 100_000];
-    let age_s = ages.choose(random).copied().expect("ages");
-    let stamp = cookie::stamp(material.unix_s.wrapping_sub(age_s));
+    let since = ages.choose(random).copied().expect("ages");
+    let stamp = cookie::stamp(material.unix_s.wrapping_sub(since));
     let keys = [material.keys.current, material.keys.current, material.keys.other, [7, 7]];
     let key = keys.choose(random).copied().expect("keys");
     let client_cookie: [u8; 8] = random.random();
@@ -239,7 +239,7 @@ fn subnet(random: &mut StdRng) -> Vec<u8> {
     let bits: u8 = random.random_range(0..=bits_max);
     let mut address = vec![0; usize::from(bits).div_ceil(8)];
     random.fill_bytes(&mut address);
-    if let Some(last) = address.last_mut().filter(|_| bits % 8 != 0) {
+    if let Some(last) = address.last_mut().filter(|_| !bits.is_multiple_of(8)) {
         *last &= 0xff << (8 - bits % 8);
     }
     let mut subnet = [vec![0, family, bits, 0], address].concat();

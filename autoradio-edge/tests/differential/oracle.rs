@@ -169,3 +169,43 @@ fn subnet_is_valid(data: &[u8]) -> bool {
     address.len() == usize::from(bits).div_ceil(8)
         && (usize::from(bits)..all).all(|at| bit(at) == 0)
 }
+
+#[test]
+fn what_the_kernel_must_answer_is_judged_by_the_message_alone() {
+    const APEX: &[u8] = b"\x05radio\x04test\0";
+    let message = |flags: u16, name: &[u8], qtype: u16, opt: &[u8]| {
+        let counts = [7, flags, 1, 0, 0, u16::from(!opt.is_empty())];
+        let mut message: Vec<u8> = counts.iter().flat_map(|word| word.to_be_bytes()).collect();
+        message.extend_from_slice(name);
+        message.extend_from_slice(&[qtype.to_be_bytes(), [0, 1]].concat());
+        message.extend_from_slice(opt);
+        message
+    };
+    let longest = [&[47][..], &[b'x'; 47], &[2, b'a', b'b'], APEX].concat();
+    let too_long = [&[48][..], &[b'x'; 48], &[2, b'a', b'b'], APEX].concat();
+    let cookie = b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08abcdefgh";
+    for (why, want, message) in [
+        ("the zone's name", true, message(0x0100, APEX, 1, b"")),
+        ("in any case", true, message(0, b"\x05RaDiO\x04TEST\0", 65, b"")),
+        ("a name of 63 bytes", true, message(0, &longest, 28, b"")),
+        ("a name of 64 bytes", false, message(0, &too_long, 28, b"")),
+        ("another zone", false, message(0, b"\x06aradio\x04test\0", 1, b"")),
+        ("a response", false, message(0x8000, APEX, 1, b"")),
+        ("ANY", false, message(0, APEX, 255, b"")),
+        ("a cookie", true, message(0, APEX, 1, cookie)),
+        ("half a cookie option", false, message(0, APEX, 1, &cookie[..20])),
+        ("NSID", false, message(0, APEX, 1, b"\0\0\x29\x04\xd0\0\0\0\0\0\x04\0\x03\0\0")),
+        (
+            "a subnet",
+            true,
+            message(0, APEX, 1, b"\0\0\x29\x04\xd0\0\0\0\0\0\x09\0\x08\0\x05\0\x01\x08\0\x0a"),
+        ),
+        (
+            "bits beyond it",
+            false,
+            message(0, APEX, 1, b"\0\0\x29\x04\xd0\0\0\0\0\0\x09\0\x08\0\x05\0\x01\x07\0\x0b"),
+        ),
+    ] {
+        assert_eq!(kernel_must_answer(&message, APEX), want, "{why}");
+    }
+}
