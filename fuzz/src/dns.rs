@@ -69,7 +69,7 @@ pub(crate) fn query(data: &[u8]) {
     let client = IpAddr::from([198, 51, 100, 100]);
     let asked = Asked { policy: &POLICY, client, draw, unix_s: NOW_S, via };
     let mut reply = vec![0xff; 3];
-    let Some(replied) = respond(message, &ZONE, &asked, &mut reply) else {
+    let Some(mut replied) = respond(message, &ZONE, &asked, &mut reply) else {
         let is_response = message.len() >= 4 && message[2] & 0x80 != 0;
         assert!(message.len() < HEADER_BYTES || is_response, "a question without an answer");
         return;
