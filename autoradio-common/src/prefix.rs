@@ -18,12 +18,15 @@ pub const fn of_v6(high: [u8; 8]) -> u64 {
     u64::from_be_bytes(high) >> 8
 }
 
+/// The step of `SplitMix64`.
+pub const GOLDEN_GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// The slot that a prefix always draws, on every node of the cluster: 0..=255.
 ///
 /// The finaliser of `SplitMix64` (Steele, Lea, Flood 2014), whose every output bit depends on every input bit.
 #[inline(always)]
 pub const fn sticky_draw(prefix: u64) -> u8 {
-    let mut mixed = prefix.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut mixed = prefix.wrapping_add(GOLDEN_GAMMA);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (mixed >> 56) as u8

@@ -4,11 +4,15 @@ use autoradio_common::limits::{
     KERNEL_LATENCY_BUCKETS, KERNEL_NAMES_MAX, KERNEL_PREFIXES_MAX, KERNEL_SLOT_TABLES_MAX,
     KERNEL_TRACE_BYTES, KERNEL_VARIANTS_MAX,
 };
+use autoradio_common::prefix::{GOLDEN_GAMMA, sticky_draw};
 use autoradio_common::rate::Bucket;
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
-use autoradio_common::zone::{NAME_KEY_BYTES, NameKey, NameRecord, SlotTable, Variant, ZoneHead};
+use autoradio_common::zone::{
+    NAME_KEY_BYTES, NameRecord, NamedRecord, SlotTable, Variant, ZoneHead,
+};
+use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
@@ -28,7 +32,7 @@ const HEADERS_BYTES_MAX: usize = 14 + 40 + 8;
 /// paths through the program that it must tell apart few.
 #[repr(C, align(8))]
 pub struct Scratch {
-    /// The key looked up: a [`NameKey`].
+    /// The name looked up: a [`NameKey`](autoradio_common::zone::NameKey).
     pub key: [u64; KEY_WORDS],
     /// The DNS message of the query, from byte [`MESSAGE_AT`] on.
     pub message: [u64; MESSAGE_WORDS],
@@ -40,6 +44,8 @@ pub struct Scratch {
     pub options: [u64; OPTIONS_WORDS],
     /// The reply's OPT record where it is all that follows the question.
     pub opt: [u64; 2],
+    /// State of this CPU's dice; 0: not thrown yet.
+    dice: u64,
     /// The headers before the message, kept while they are moved.
     pub headers: [u8; HEADERS_BYTES_MAX + 2],
 }
@@ -80,7 +86,7 @@ pub struct Given {
 
 // Two generations of the zone stand beside each other while one takes over.
 #[map]
-static NAMES: HashMap<NameKey, NameRecord> = HashMap::with_max_entries(2 * KERNEL_NAMES_MAX, 0);
+static NAMES: HashMap<u64, NamedRecord> = HashMap::with_max_entries(2 * KERNEL_NAMES_MAX, 0);
 #[map]
 static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_SLOT_TABLES_MAX, 0);
 #[map]
@@ -131,11 +137,29 @@ impl Scratch {
         unsafe { self.message.as_ptr().cast::<u8>().add(inside) }
     }
 
-    /// The key as the map takes it.
+    /// Whether the name looked up is that of a record.
     #[inline(always)]
-    pub fn name_key(&self) -> &NameKey {
-        // SAFETY: both are 64 bytes in which every bit pattern is valid, and the words are aligned better.
-        unsafe { &*self.key.as_ptr().cast::<NameKey>() }
+    pub fn is_name_of(&self, named: &NamedRecord) -> bool {
+        let mut differs = 0;
+        for index in 0..KEY_WORDS {
+            let mut word = [0; 8];
+            word.copy_from_slice(&named.key.bytes[8 * index..8 * index + 8]);
+            differs |= u64::from_ne_bytes(word) ^ self.key[index];
+        }
+        differs == 0
+    }
+
+    /// A number from 0 to 255, by chance: SplitMix64 with a state of this CPU's own that starts where the kernel's generator
+    /// says, whose every number costs as much as all the rest of a draw.
+    #[inline(always)]
+    pub fn draw(&mut self) -> u8 {
+        if self.dice == 0 {
+            // SAFETY: a helper without arguments.
+            let [high, low] = [(); 2].map(|()| u64::from(unsafe { bpf_get_prandom_u32() }));
+            self.dice = high << 32 | low;
+        }
+        self.dice = self.dice.wrapping_add(GOLDEN_GAMMA);
+        sticky_draw(self.dice)
     }
 
     /// Eight bytes of the name looked up, from any byte on.
@@ -212,12 +236,13 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     Some(unsafe { &mut *scratch })
 }
 
-/// The record of the name in the scratch space.
+/// The record of the name in the scratch space, whose hash is given.
 #[inline(always)]
-pub fn record(key: &NameKey) -> Option<&'static NameRecord> {
+pub fn record(hash: u64, scratch: &Scratch) -> Option<&'static NameRecord> {
     // SAFETY: the half of the map that holds the record is written again only some milliseconds after it was in force,
     // when this run is long over (`dataplane/kernel/publish.rs`).
-    unsafe { NAMES.get(key) }
+    let named = unsafe { NAMES.get(&hash) }?;
+    if scratch.is_name_of(named) { Some(&named.record) } else { None }
 }
 
 /// A slot table.

@@ -9,7 +9,7 @@ use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{
     CLASS_IN, FLAG_RESPONSE, FLAG_TRUNCATED, HEADER_BYTES, MASK_OPCODE, OPT_RECORD, TYPE_OPT,
 };
-use autoradio_common::zone::half_mark;
+use autoradio_common::zone::{half_mark, hash_word};
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::programs::XdpContext;
 
@@ -23,6 +23,8 @@ pub struct Query {
     pub flags: u16,
     /// Bytes of the wire name, 1 to 63.
     pub name_bytes: usize,
+    /// Hash of the name's key.
+    pub name_hash: u64,
     /// Sum of the name as it stands in the packet, as little-endian halves of words.
     pub name_sum: u64,
     /// Type asked for.
@@ -61,7 +63,7 @@ pub fn parse(
     if !plain || (counts != COUNTS && counts != COUNTS_OPT) {
         return Err(Verdict::PassNotQuery);
     }
-    let (name_bytes, name_sum) = parse_name(scratch, half_mark(generation))?;
+    let (name_bytes, name_sum, name_hash) = parse_name(scratch, half_mark(generation))?;
     let question_end = HEADER_BYTES + name_bytes + 4;
     if question_end > datagram.message_bytes || scratch.word(question_end - 2) != CLASS_IN {
         return Err(Verdict::PassQuestion);
@@ -71,6 +73,7 @@ pub fn parse(
     let mut query = Query {
         flags,
         name_bytes,
+        name_hash,
         name_sum,
         qtype,
         edns: counts == COUNTS_OPT,
@@ -137,13 +140,13 @@ fn load_words<const OFFSET: usize>(
     Some(())
 }
 
-/// Reads the name up to its first zero, eight bytes at a time: lower case into the key, its length and its sum.
+/// Reads the name up to its first zero, eight bytes at a time: lower case into the key; its length, its sum and its hash.
 ///
 /// A name in the zone has no zero before its end, so where the key is found the labels are right too. Where it is not,
 /// `zone` walks them.
 #[inline(always)]
-fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64), Verdict> {
-    let (mut name_bytes, mut sum) = (0, 0);
+fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64, u64), Verdict> {
+    let (mut name_bytes, mut sum, mut hash) = (0, 0, u64::from(mark));
     clear(&mut scratch.key);
     for index in 0..KEY_WORDS {
         let word = u64::from_le(scratch.message[(MESSAGE_AT + HEADER_BYTES) / 8 + index]);
@@ -153,7 +156,9 @@ fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64), Verdict> 
         let before = (zeros & zeros.wrapping_neg()).wrapping_sub(1);
         let kept = word & before;
         sum += (kept & 0xffff_ffff) + (kept >> 32);
-        scratch.key[index] = lower_case(kept).to_le();
+        let lower = lower_case(kept);
+        scratch.key[index] = lower.to_le();
+        hash = hash_word(hash, lower);
         if zeros != 0 {
             // One for each byte up to the zero.
             name_bytes = 8 * index as u64 + ((before & ONES).wrapping_mul(ONES) >> 56);
@@ -166,7 +171,7 @@ fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64), Verdict> 
         return Err(Verdict::PassQuestion);
     }
     scratch.key[KEY_WORDS - 1] |= u64::from(mark) << 56;
-    Ok((name_bytes, sum))
+    Ok((name_bytes, sum, hash))
 }
 
 /// Makes ASCII letters small. The lengths of labels are below all letters, so they stay.

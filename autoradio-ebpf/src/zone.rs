@@ -6,7 +6,6 @@ use autoradio_common::settings::{FLAG_STICKY, KernelSettings};
 use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{LABEL_BYTES_MAX, TYPE_OPT};
 use autoradio_common::zone::{AnswerRef, NONE, NameRecord, Variant, ZoneHead, half};
-use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 
 use crate::client;
 use crate::maps::{self, KEY_WORDS, Scratch};
@@ -65,7 +64,7 @@ pub fn look_up(
     if qtype == 0 || qtype == TYPE_OPT || META_TYPES.contains(&qtype) {
         return Err(Verdict::PassNoRecord);
     }
-    let Some(record) = maps::record(scratch.name_key()) else {
+    let Some(record) = maps::record(query.name_hash, scratch) else {
         return look_around(query, settings, scratch);
     };
     let reference = of_type(record, qtype);
@@ -91,7 +90,7 @@ fn draw(
     reference: &AnswerRef,
     family: Family,
     settings: &KernelSettings,
-    scratch: &Scratch,
+    scratch: &mut Scratch,
 ) -> Result<&'static Variant, Verdict> {
     let mut index = reference.variants_first;
     if reference.slot_table != NONE {
@@ -99,8 +98,7 @@ fn draw(
         let slot = if settings.flags & FLAG_STICKY != 0 {
             usize::from(sticky_draw(client::prefix(family, scratch)))
         } else {
-            // SAFETY: a helper without arguments.
-            unsafe { bpf_get_prandom_u32() as usize }
+            usize::from(scratch.draw())
         };
         index = index.wrapping_add(u32::from(table.variant[slot & (SLOTS - 1)]));
     }

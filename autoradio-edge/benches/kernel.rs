@@ -43,8 +43,10 @@ fn main() -> Result<()> {
     let mut bench = Bench::load(if quick { 50_000 } else { 500_000 })?;
     let shortest = frame_v4(&QuerySpec::default().message());
     bench.put_frame(&shortest)?;
-    let ns = bench.run("restore", &shortest, XDP_PASS)?;
-    writeln!(std::io::stdout(), "{}", json!({ "bench": "kernel", "name": "restore", "ns": ns }))?;
+    for name in ["empty", "restore"] {
+        let ns = bench.run(name, &shortest, XDP_PASS)?;
+        writeln!(std::io::stdout(), "{}", json!({ "bench": "kernel", "name": name, "ns": ns }))?;
+    }
     for (name, frame, action) in packets() {
         bench.kernel.set_policy(&policy(name))?;
         let ns = bench.measure(&frame, action).with_context(|| name.to_owned())?;
@@ -110,8 +112,10 @@ impl Bench {
         let object = std::fs::read(&path)
             .with_context(|| format!("{}: run `cargo xtask build-ebpf`", path.display()))?;
         let mut kernel = Kernel::load_object(&object, &[LOCAL_V4.into(), LOCAL_V6.into()])?;
-        let restore = kernel.ebpf_mut().program_mut("restore").context("no program restore")?;
-        <&mut Xdp>::try_from(restore)?.load()?;
+        for name in ["empty", "restore"] {
+            let program = kernel.ebpf_mut().program_mut(name).context("no such program")?;
+            <&mut Xdp>::try_from(program)?.load()?;
+        }
         let settings = ZoneSettings::new("radio.example.com", 3, &[])?;
         kernel.publish(&compile(&place(&snapshot()), &settings))?;
         kernel.set_cookies(keys())?;

@@ -1,6 +1,6 @@
 //! What the kernel's maps should hold for a zone. Pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -68,13 +68,16 @@ impl Desired {
         let fits = |name: &WireName| name.as_bytes().len() <= NAME_BYTES_MAX;
         let mut entries: Vec<_> = zone.names.iter().filter(|(name, _)| fits(name)).collect();
         let names_max = KERNEL_NAMES_MAX as usize;
-        let names_left_out = entries.len().saturating_sub(names_max);
+        let mut names_left_out = entries.len().saturating_sub(names_max);
         if names_left_out > 0 {
             entries.sort_by_cached_key(|(name, _)| (labels(name.as_bytes()), (*name).clone()));
             entries.truncate(names_max);
         }
+        let mut hashes = HashSet::with_capacity(entries.len());
         let name = |(name, of_name): (&WireName, &NameSets)| {
             let key = NameKey::new(name.as_bytes(), generation)?;
+            // Once in the age of the universe two names have one hash: userspace answers for the second.
+            names_left_out += usize::from(!hashes.insert(key.hash()));
             Some(DesiredName { key, sets: sets.of_name(of_name) })
         };
         let names = entries.into_iter().filter_map(name).collect();

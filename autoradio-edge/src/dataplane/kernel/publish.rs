@@ -4,13 +4,13 @@
 //! is not touched while it is in force, nor for [`SETTLE`] after: a run of the program takes less than a microsecond, so by
 //! then nobody is left in it. The names' map is one preallocated hash, and an element that is deleted from one half may
 //! hold another name at once, while a reader still stands on it. That reader is in the same half, so it too is long gone.
-//! A reader of the other half that walks the same bucket compares whole keys, whose last byte is the half's: no mixture of
-//! two keys of this half equals a key of that one.
+//! A reader of the other half that walks the same bucket looks for another hash, and then compares whole names, whose last
+//! byte is the half's: no mixture of two names of this half equals a name of that one.
 
 use std::time::{Duration, Instant};
 
 use autoradio_common::zone::{
-    NAME_KEY_BYTES, NameKey, NameRecord, SlotTable, Variant, ZoneHead, half, half_mark,
+    NAME_KEY_BYTES, NamedRecord, SlotTable, Variant, ZoneHead, half, half_mark,
 };
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData};
@@ -28,7 +28,8 @@ const SETTLE: Duration = Duration::from_millis(5);
 
 /// The maps of the zone, and what they hold.
 pub(super) struct Publisher {
-    names: HashMap<MapData, NameKey, NameRecord>,
+    /// By the names' hashes.
+    names: HashMap<MapData, u64, NamedRecord>,
     slot_tables: Array<MapData, SlotTable>,
     variants: Array<MapData, Variant>,
     zones: Array<MapData, ZoneHead>,
@@ -75,18 +76,18 @@ impl Publisher {
 
     /// A half without names: what else it holds, nothing leads to.
     fn emptied(&mut self, generation: u32) -> Result<Half, DataplaneError> {
-        let keys = self.names.keys().collect::<Result<Vec<_>, _>>();
-        let keys = keys.map_err(|error| map_error("NAMES", &error))?;
+        let names = self.names.iter().collect::<Result<Vec<_>, _>>();
+        let names = names.map_err(|error| map_error("NAMES", &error))?;
         let mark = half_mark(generation);
-        for key in keys.iter().filter(|key| key.bytes[NAME_KEY_BYTES - 1] == mark) {
-            self.names.remove(key).map_err(|error| map_error("NAMES", &error))?;
+        for (hash, _) in names.iter().filter(|(_, it)| it.key.bytes[NAME_KEY_BYTES - 1] == mark) {
+            self.names.remove(hash).map_err(|error| map_error("NAMES", &error))?;
         }
         Ok(Half::new(half(generation)))
     }
 
     fn apply(&mut self, change: &Change, half: u32) -> Result<(), DataplaneError> {
         for key in &change.removed {
-            self.names.remove(key).map_err(|error| map_error("NAMES", &error))?;
+            self.names.remove(&key.hash()).map_err(|error| map_error("NAMES", &error))?;
         }
         for (index, variant) in &change.variants {
             self.variants.set(*index, variant, 0).map_err(|e| map_error("VARIANTS", &e))?;
@@ -94,8 +95,10 @@ impl Publisher {
         for (index, table) in &change.slot_tables {
             self.slot_tables.set(*index, table, 0).map_err(|e| map_error("SLOT_TABLES", &e))?;
         }
-        for (key, record) in &change.names {
-            self.names.insert(key, record, 0).map_err(|error| map_error("NAMES", &error))?;
+        for &(key, record) in &change.names {
+            let named = NamedRecord { key, record };
+            let inserted = self.names.insert(key.hash(), named, 0);
+            inserted.map_err(|error| map_error("NAMES", &error))?;
         }
         self.zones.set(half, change.head, 0).map_err(|error| map_error("ZONES", &error))
     }
