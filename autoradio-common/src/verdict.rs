@@ -37,15 +37,15 @@ verdicts! {
     AnsweredSlip = "answered_slip",
     /// Passed: neither IPv4 nor IPv6, or VLAN-tagged.
     PassNotIp = "pass_not_ip",
-    /// Passed: IPv4 with options, a fragment, an IPv6 extension header, or lengths that disagree.
+    /// Passed: an IP header that is cut, or IPv4 with options or in fragments.
     PassIpHeader = "pass_ip_header",
-    /// Passed: not UDP to port 53.
+    /// Passed: not UDP to port 53, or behind an IPv6 extension header.
     PassNotDns = "pass_not_dns",
     /// Passed: not to one of this node's addresses.
     PassNotOurs = "pass_not_ours",
-    /// Passed: a sender that must not be answered (port 0, a group or unspecified address).
+    /// Passed: sent by whom one must not answer (port 0, a group or unspecified address), or to a group.
     PassBadSource = "pass_bad_source",
-    /// Passed: shorter or longer than a query the kernel answers.
+    /// Passed: shorter or longer than a query the kernel answers, or lengths that disagree.
     PassLength = "pass_length",
     /// Passed: not a standard query with one question (a response, another opcode, more records).
     PassNotQuery = "pass_not_query",
@@ -53,11 +53,11 @@ verdicts! {
     PassQuestion = "pass_question",
     /// Passed: EDNS the kernel leaves to userspace (another version, malformed, an option that wants a reply).
     PassEdns = "pass_edns",
-    /// Passed: no record of this name and type in the kernel's zone.
+    /// Passed: a name outside the zone, one that the kernel's maps may lack, or a type that is no record's, such as ANY.
     PassNoRecord = "pass_no_record",
     /// Passed: the daemon has not renewed its lease.
     PassLeaseOver = "pass_lease_over",
-    /// Passed: the packet could not be made large enough, or the answer is over the client's size.
+    /// Passed: the packet could not be made large enough.
     PassNoRoom = "pass_no_room",
     /// Dropped: the client's network is over its rate.
     DropRateLimited = "drop_rate_limited",

@@ -63,10 +63,13 @@ fn try_answer(
     scratch: &mut Scratch,
 ) -> Result<Verdict, Verdict> {
     packet::check_addresses(ctx, datagram, settings, scratch)?;
-    if settings.generation == 0 || now_ns >= settings.lease_until_ns {
+    // SAFETY: a reference is valid for reads. Once, whatever the compiler thinks: the daemon may switch at any moment, and what
+    // is looked up in one half may not be missed in the other.
+    let generation = unsafe { core::ptr::read_volatile(&raw const settings.generation) };
+    if generation == 0 || now_ns >= settings.lease_until_ns {
         return Err(Verdict::PassLeaseOver);
     }
-    let query = query::parse(ctx, datagram, scratch, settings.generation)?;
+    let query = query::parse(ctx, datagram, scratch, generation)?;
     let mut answer = zone::look_up(&query, datagram.family, settings, scratch)?;
     let options = options::reply(&query, datagram.family, settings, scratch);
     if settings.rate.is_on() && !options.has_valid_cookie {

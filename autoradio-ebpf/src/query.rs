@@ -19,6 +19,8 @@ use crate::packet::{Datagram, Family, bytes_at};
 
 /// A query the kernel can answer, if its zone has the name.
 pub struct Query {
+    /// Generation of the zone that answers.
+    pub generation: u32,
     /// Flags of the header.
     pub flags: u16,
     /// Bytes of the wire name, 1 to 63.
@@ -71,6 +73,7 @@ pub fn parse(
     let qtype = scratch.word(question_end - 4);
     scratch.seen.qtype = u32::from(qtype);
     let mut query = Query {
+        generation,
         flags,
         name_bytes,
         name_hash,

@@ -65,7 +65,7 @@ pub fn look_up(
         return Err(Verdict::PassNoRecord);
     }
     let Some(record) = maps::record(query.name_hash, scratch) else {
-        return look_around(query, settings, scratch);
+        return look_around(query, scratch);
     };
     let reference = of_type(record, qtype);
     let variant = draw(reference, family, settings, scratch)?;
@@ -118,12 +118,8 @@ fn variant(index: u32) -> Result<&'static Variant, Verdict> {
 
 /// The name is not in the map: either it is another zone's, or it does not exist.
 #[inline(always)]
-fn look_around(
-    query: &Query,
-    settings: &KernelSettings,
-    scratch: &mut Scratch,
-) -> Result<Answer, Verdict> {
-    let head = maps::zone(half(settings.generation)).ok_or(Verdict::PassNoRecord)?;
+fn look_around(query: &Query, scratch: &mut Scratch) -> Result<Answer, Verdict> {
+    let head = maps::zone(half(query.generation)).ok_or(Verdict::PassNoRecord)?;
     match place(scratch, head, query.name_bytes) {
         PLACE_INSIDE => {}
         PLACE_NOWHERE => return Err(Verdict::PassQuestion),

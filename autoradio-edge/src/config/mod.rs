@@ -223,9 +223,9 @@ fn kernel_addresses(
     interface: Option<&str>,
 ) -> Vec<IpAddr> {
     let of_interface = host.addresses.iter().filter(|(name, _)| Some(name.as_str()) == interface);
-    let mut addresses: Vec<IpAddr> = of_interface.map(|(_, address)| *address).collect();
-    addresses
-        .extend(public.iter().filter(|address| !addresses.contains(address)).collect::<Vec<_>>());
+    // The public ones first: there is room for a few only.
+    let mut addresses = public.to_vec();
+    addresses.extend(of_interface.map(|(_, address)| *address).filter(|it| !public.contains(it)));
     let listens = |socket: &SocketAddr, address: &IpAddr| {
         let everywhere = socket.ip().is_unspecified() && socket.is_ipv4() == address.is_ipv4();
         socket.port() == DNS_PORT && (everywhere || socket.ip() == *address)

@@ -169,9 +169,9 @@ impl Kernel {
         self.replace_waiting()
     }
 
-    /// Says once that a zone is too large for the maps, and when that changes.
+    /// Says once that the maps lack a part of the zone, and when they hold it all again.
     fn report_fit(&mut self, fit: Fit) {
-        if std::mem::replace(&mut self.fit, fit) == fit {
+        if std::mem::replace(&mut self.fit, fit).is_whole() == fit.is_whole() {
             return;
         }
         let Fit { names_left_out, sets_left_out } = fit;
@@ -181,7 +181,8 @@ impl Kernel {
             warn!(
                 names_left_out,
                 sets_left_out,
-                "the zone is too large for the kernel's maps: userspace answers what is left out, and every name that does not exist"
+                "a part of the zone is too large for the kernel's maps: userspace answers it, and where names are left out, \
+                 also for every name that does not exist"
             );
         }
     }
@@ -324,9 +325,12 @@ fn settings_for(addresses: &[IpAddr]) -> KernelSettings {
     };
     let (mut v4, mut v6) = (settings.local_v4.iter_mut(), settings.local_v6.iter_mut());
     for address in addresses {
-        match address {
-            IpAddr::V4(address) => v4.next().into_iter().for_each(|to| *to = address.octets()),
-            IpAddr::V6(address) => v6.next().into_iter().for_each(|to| *to = address.octets()),
+        let taken = match address {
+            IpAddr::V4(address) => v4.next().map(|to| *to = address.octets()),
+            IpAddr::V6(address) => v6.next().map(|to| *to = address.octets()),
+        };
+        if taken.is_none() {
+            warn!(%address, limit = LOCAL_ADDRESSES_MAX, "too many addresses: userspace alone answers on this one");
         }
     }
     settings

@@ -108,6 +108,14 @@ pub enum DataplaneError {
         /// What the kernel said.
         reason: String,
     },
+    /// The kernel lacks what the program needs.
+    #[error(
+        "the kernel program needs Linux 5.18 or newer, and this is {release}; with --xdp off userspace answers all of DNS"
+    )]
+    OldKernel {
+        /// The running kernel's release.
+        release: String,
+    },
     /// The kernel refused the program, or the object is damaged.
     #[error("the kernel program could not be loaded: {reason}")]
     Load {

@@ -273,7 +273,7 @@ fn a_frame_cut_anywhere_passes_untouched() {
         // The kernel refuses to run a program on less than an Ethernet header.
         for end in 14..frame.len() {
             let (verdict, _) = bench.run("cut", &frame[..end]);
-            assert_ne!(verdict, Verdict::Answered, "cut at {end}");
+            assert_eq!(verdict.fate(), Fate::Passed, "cut at {end}");
         }
     }
 }

@@ -34,14 +34,40 @@ fn explained(error: &(dyn Error + 'static)) -> String {
     text
 }
 
+/// The first kernel that has all the helpers the program calls (`bpf_xdp_load_bytes` and `bpf_xdp_store_bytes` came last).
+const KERNEL_MIN: (u32, u32) = (5, 18);
+/// Lines of the verifier's log that are shown: the last say what it refuses.
+const LOG_LINES_MAX: usize = 8;
+
 pub(super) fn load_error(error: &(dyn Error + 'static)) -> DataplaneError {
     let reason = explained(error);
     match os_error(error) {
         Some(nix::libc::EPERM | nix::libc::EACCES) if !reason.contains("processed") => {
             DataplaneError::Permission { reason }
         }
-        _ => DataplaneError::Load { reason },
+        _ => match std::fs::read_to_string("/proc/sys/kernel/osrelease") {
+            Ok(release) if is_too_old(&release) => {
+                DataplaneError::OldKernel { release: release.trim().to_owned() }
+            }
+            _ => DataplaneError::Load { reason: shortened(&reason) },
+        },
     }
+}
+
+/// Whether a kernel's release, such as `6.1.0-18-amd64`, is below the least. What cannot be read is not.
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.trim().parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(major), Some(minor)) if (major, minor) < KERNEL_MIN)
+}
+
+/// The first line, which says what failed, and the last ones.
+fn shortened(reason: &str) -> String {
+    let lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).collect();
+    if lines.len() <= LOG_LINES_MAX {
+        return lines.join("; ");
+    }
+    let last = lines[lines.len() - LOG_LINES_MAX + 1..].join("; ");
+    format!("{} … {last}", lines[0])
 }
 
 pub(super) fn attach_error(error: &ProgramError, interface: &str, mode: XdpMode) -> DataplaneError {
@@ -59,4 +85,31 @@ pub(super) fn attach_error(error: &ProgramError, interface: &str, mode: XdpMode)
 
 pub(super) fn map_error(map: &'static str, error: &MapError) -> DataplaneError {
     DataplaneError::Map { map, reason: explained(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_without_the_programs_helpers_are_told_from_others() {
+        for (release, want) in [
+            ("5.15.0-91-generic\n", true),
+            ("4.19.0", true),
+            ("5.18.0", false),
+            ("6.1.0-18-amd64", false),
+            ("6.18", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(is_too_old(release), want, "{release}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_log_the_first_line_and_the_last_are_told() {
+        let log: Vec<String> = (0..500).map(|line| format!("line {line}")).collect();
+        let short = shortened(&log.join("\n"));
+        assert!(short.starts_with("line 0 … line 493; ") && short.ends_with("line 499"), "{short}");
+        assert_eq!(shortened("one\n\ntwo\n"), "one; two");
+    }
 }

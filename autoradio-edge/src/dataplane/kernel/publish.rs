@@ -23,8 +23,9 @@ use super::open;
 use crate::clock;
 use crate::dns::Zone;
 
-/// How long a half is left alone after it was in force: thousands of times as long as the program runs.
-const SETTLE: Duration = Duration::from_millis(5);
+/// How long a half is left alone after it was in force: ten thousands of times as long as the program runs, and longer than a
+/// hypervisor usually takes a processor away in the midst of it.
+const SETTLE: Duration = Duration::from_millis(20);
 
 /// The maps of the zone, and what they hold.
 pub(super) struct Publisher {
