@@ -174,6 +174,16 @@ impl Scratch {
 }
 
 impl Seen {
+    /// Forgets the query before. Word by word: see [`clear`].
+    #[inline(always)]
+    pub fn clear(&mut self) {
+        clear(&mut self.client);
+        for field in [&mut self.name_bytes, &mut self.qtype, &mut self.dns_flags] {
+            // SAFETY: a reference is valid for writes.
+            unsafe { core::ptr::write_volatile(field, 0) };
+        }
+    }
+
     /// Writes a number to the scratch space and reads it back: the verifier knows nothing of it any more.
     ///
     /// Where many paths join that differ in one number only, it then follows one of them instead of each. It also keeps the

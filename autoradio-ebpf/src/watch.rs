@@ -28,10 +28,7 @@ pub fn start(settings: &KernelSettings, datagram: &Datagram, scratch: &mut Scrat
     let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
     // SAFETY: as above.
     let start_ns = if exact { unsafe { bpf_ktime_get_ns() } } else { 0 };
-    scratch.seen.client = [0; 2];
-    scratch.seen.dns_flags = 0;
-    scratch.seen.qtype = 0;
-    scratch.seen.name_bytes = 0;
+    scratch.seen.clear();
     let family = if matches!(datagram.family, Family::V4) { 4 } else { 6 };
     let (client_port, message_bytes) = (datagram.client_port, datagram.message_bytes as u16);
     Watch { now_ns, start_ns, client_port, message_bytes, family }

@@ -1,4 +1,4 @@
-//! How long the kernel program takes for one packet: `cargo bench --bench kernel [-- --quick]`, as root, after
+//! How long the kernel program takes for one packet: `cargo bench --bench kernel [-- --quick] [NAME…]`, as root, after
 //! `cargo xtask build-ebpf`. Prints one line of JSON for each kind of packet, one for what was taken off, and
 //! some for the publishing of a zone at the cluster's limits.
 //!
@@ -36,6 +36,8 @@ const EDNS: [u16; 4] = [1, 0, 0, 1];
 fn main() -> Result<()> {
     // cargo adds `--bench`; what else is not known is not meant for this program.
     let quick = std::env::args().any(|argument| argument == "--quick");
+    let only: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with("--")).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|it| it == name);
     ensure!(
         nix::unistd::geteuid().is_root(),
         "the kernel runs programs for root only: run as root"
@@ -47,13 +49,13 @@ fn main() -> Result<()> {
         let ns = bench.run(name, &shortest, XDP_PASS)?;
         writeln!(std::io::stdout(), "{}", json!({ "bench": "kernel", "name": name, "ns": ns }))?;
     }
-    for (name, frame, action) in packets() {
+    for (name, frame, action) in packets().into_iter().filter(|(name, ..)| wanted(name)) {
         bench.kernel.set_policy(&policy(name))?;
         let ns = bench.measure(&frame, action).with_context(|| name.to_owned())?;
         let row = json!({ "bench": "kernel", "name": name, "ns": ns });
         writeln!(std::io::stdout(), "{row}")?;
     }
-    bench.measure_publishing()
+    if wanted("publish") { bench.measure_publishing() } else { Ok(()) }
 }
 
 const XDP_PASS: u32 = 2;
