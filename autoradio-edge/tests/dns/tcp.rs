@@ -68,6 +68,25 @@ fn who_is_no_dns_client_is_closed() {
     }
 }
 
+#[test]
+fn queries_before_what_is_none_are_answered() {
+    let server = Server::on_loopback();
+    let mut response = query(1);
+    response[2] |= 0x80;
+    for (why, bytes) in [
+        ("a response", framed([response])),
+        ("less than a header", framed([vec![0; 11]])),
+        ("longer than any query", vec![0xff; 2]),
+    ] {
+        let mut client = client(&server);
+        client.write_all(&[framed([query(3), query(4)]), bytes].concat()).expect("sent");
+        for id in [3, 4] {
+            assert_answers(&read_reply(&mut client).expect(why), id);
+        }
+        assert_eq!(client.read(&mut [0]).expect(why), 0, "{why}");
+    }
+}
+
 /// As many descriptors as this process may have.
 fn descriptors() -> u64 {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");

@@ -36,16 +36,17 @@ pub(crate) async fn run(
         }
         DnsCommand::Latency { seconds } => {
             let path = format!("{DNS_LATENCY_PATH}?seconds={seconds}");
-            let timed: DnsLatency = daemon.ask(&path).await?;
+            let takes = Duration::from_secs(*seconds);
+            let timed: DnsLatency = daemon.ask(&path, takes).await?;
             output.dns_latency(&dns_view::latency(timed))
         }
     }
 }
 
 async fn stats(daemon: &LocalDaemon, output: &Output, seconds: u64) -> anyhow::Result<()> {
-    let before: DnsCounters = daemon.ask(DNS_COUNTERS_PATH).await?;
+    let before: DnsCounters = daemon.ask(DNS_COUNTERS_PATH, Duration::ZERO).await?;
     tokio::time::sleep(Duration::from_secs(seconds)).await;
-    let after = daemon.ask(DNS_COUNTERS_PATH).await?;
+    let after = daemon.ask(DNS_COUNTERS_PATH, Duration::ZERO).await?;
     output.dns_rates(&dns_view::rates(&before, &after))
 }
 

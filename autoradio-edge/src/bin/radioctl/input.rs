@@ -4,8 +4,9 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use autoradio_edge::cluster::{MountPath, NodeName};
+use autoradio_edge::dataplane::traced_name;
 
-use crate::args::{ClusterCommand, Command, MountArgs};
+use crate::args::{ClusterCommand, Command, DnsCommand, MountArgs};
 use crate::failure::Usage;
 
 /// Longest name, description, user name or password, in bytes.
@@ -139,6 +140,13 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
     })
 }
 
+/// Checks a command about DNS.
+pub(crate) fn check_dns(command: &DnsCommand) -> anyhow::Result<()> {
+    let DnsCommand::Trace { name, .. } = command else { return Ok(()) };
+    traced_name(name.as_deref()).map_err(|error| usage(format!("--name: {error}")))?;
+    Ok(())
+}
+
 fn usage(reason: impl Into<String>) -> anyhow::Error {
     Usage(reason.into()).into()
 }
@@ -256,6 +264,19 @@ mod tests {
         ] {
             let error = lift(settings, Password::Kept).expect_err(why).to_string();
             assert!(error.contains(want), "{why}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_trace_is_of_a_name_that_there_can_be() {
+        let check = |name: &str| {
+            let name = Some(name.to_owned());
+            check_dns(&DnsCommand::Trace { name, count: None, timeout: None })
+        };
+        assert!(check("radio.test").is_ok());
+        for name in ["a..b", ".", ""] {
+            let refused = check(name).expect_err(name);
+            assert!(refused.is::<Usage>() && refused.to_string().contains("--name"), "{refused}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! Asks this host's daemon, by the socket in its state directory.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use autoradio_edge::api::{ApiFailure, LOCAL_SOCKET};
@@ -14,6 +16,9 @@ use tokio::net::UnixStream;
 
 use crate::failure::NoDaemon;
 
+/// Longest time for an answer, or the head of one that goes on. Somebody is waiting at a terminal, and a daemon that
+/// starts takes connections before it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// Longest line that a daemon sends, in bytes.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
@@ -29,15 +34,39 @@ impl LocalDaemon {
         Self { socket: state_dir.join(LOCAL_SOCKET) }
     }
 
-    /// One answer.
-    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
-        let body = self.get(path).await?.collect().await.context("the daemon broke off")?;
+    /// One answer, which `takes` so long of itself.
+    pub(crate) async fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        takes: Duration,
+    ) -> anyhow::Result<T> {
+        let body = async {
+            let body = self.get(path).await?;
+            body.collect().await.context("the daemon broke off")
+        };
+        let body = self.within(takes.saturating_add(ANSWER_MAX), body).await?;
         Ok(serde_json::from_slice(&body.to_bytes())?)
     }
 
     /// An answer that comes line by line.
     pub(crate) async fn lines(&self, path: &str) -> anyhow::Result<Lines> {
-        Ok(Lines { body: self.get(path).await?, waiting: Vec::new() })
+        let body = self.within(ANSWER_MAX, self.get(path)).await?;
+        Ok(Lines { body, waiting: Vec::new() })
+    }
+
+    /// What a daemon answers in time; one that does not is none.
+    async fn within<T>(
+        &self,
+        limit: Duration,
+        answer: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        tokio::time::timeout(limit, answer).await.map_err(|_| NoDaemon {
+            socket: self.socket.clone(),
+            source: io::Error::new(
+                io::ErrorKind::TimedOut,
+                "it takes connections, but says nothing",
+            ),
+        })?
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Incoming> {
@@ -83,5 +112,30 @@ impl Lines {
                 self.waiting.extend_from_slice(data);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::exit_code;
+    use std::os::unix::net::UnixListener;
+    use std::process::ExitCode;
+
+    #[tokio::test]
+    async fn a_daemon_that_takes_connections_and_says_nothing_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(dir.path().join(LOCAL_SOCKET)).unwrap();
+        let daemon = LocalDaemon::in_dir(dir.path());
+        let (asked, traced) = tokio::join!(
+            tokio::time::timeout(3 * ANSWER_MAX, daemon.ask::<ApiFailure>("/", Duration::ZERO)),
+            tokio::time::timeout(3 * ANSWER_MAX, daemon.lines("/")),
+        );
+        let asked = asked.expect("given up").map(|_| ()).unwrap_err();
+        for error in [asked, traced.expect("given up").unwrap_err()] {
+            assert!(error.to_string().contains("says nothing"), "{error}");
+            assert_eq!(exit_code(&error), ExitCode::from(5));
+        }
+        drop(listener);
     }
 }

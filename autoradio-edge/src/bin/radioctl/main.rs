@@ -60,6 +60,7 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
             return Output::text(&String::from_utf8_lossy(&script));
         }
         Command::Dns(command) => {
+            input::check_dns(&command)?;
             let daemon = LocalDaemon::in_dir(&typed.state_dir);
             return dns::run(&command, &daemon, output).await;
         }

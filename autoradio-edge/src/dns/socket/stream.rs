@@ -73,8 +73,10 @@ impl Client {
     async fn answer(&mut self, served: &Served) -> io::Result<()> {
         let (mut answered, mut replies) = (0, Vec::new());
         while first_message(&self.unread[answered..])?.is_some() {
-            answered += self.answer_some(served, answered, &mut replies)?;
+            let (bytes, followed) = self.answer_some(served, answered, &mut replies);
+            answered += bytes;
             self.stream.write_all(&replies).await?;
+            followed?;
         }
         self.unread.drain(..answered);
         if self.unread.is_empty() {
@@ -83,31 +85,36 @@ impl Client {
         Ok(())
     }
 
-    /// Answers messages from `start` on until the replies are enough for one write; the bytes answered.
+    /// Answers messages from `start` on until the replies are enough for one write; the bytes answered, and an error if
+    /// what follows them is no query.
     fn answer_some(
         &self,
         served: &Served,
         start: usize,
         replies: &mut Vec<u8>,
-    ) -> io::Result<usize> {
+    ) -> (usize, io::Result<()>) {
         replies.clear();
         let moment = served.responder.moment(clock::unix_s(), clock::boot_ns());
         let (mut tally, mut reply, mut end) = (Tally::default(), Vec::new(), start);
-        while let Some(message) = first_message(&self.unread[end..])? {
+        let followed = loop {
+            let message = match first_message(&self.unread[end..]) {
+                Ok(Some(message)) => message,
+                other => break other.map(|_| ()),
+            };
             let from = (self.address, Transport::Tcp);
             if !moment.answer(message, from, &mut tally, &mut reply) {
                 // A response or half a header: this is no DNS client.
-                return Err(io::ErrorKind::InvalidData.into());
+                break Err(io::ErrorKind::InvalidData.into());
             }
             replies.extend_from_slice(&(reply.len() as u16).to_be_bytes());
             replies.extend_from_slice(&reply);
             end += LENGTH_BYTES + message.len();
             if replies.len() >= DNS_TCP_REPLIES_BYTES {
-                break;
+                break Ok(());
             }
-        }
+        };
         served.responder.count(&served.counters, &mut tally);
-        Ok(end - start)
+        (end - start, followed)
     }
 }
 
