@@ -65,7 +65,7 @@ impl Rig {
             meanwhile();
             self.node().start().expect("started");
             self.node().wait_ready(SOON).expect("the node is ready");
-            if Moment::now().ms_since(killed) < LEASE_MS - 1_000 {
+            if Moment::now().ms_since(killed) < LEASE_MS - 3_000 {
                 return killed;
             }
             self.wait_answered("the node is steady", Moment::now(), 200);
@@ -150,7 +150,7 @@ fn a_daemon_that_never_comes_back_is_answered_for_until_its_lease_ends_and_no_lo
     let rig = Rig::start("native");
     let killed = Moment::now();
     rig.node().kill_daemon(SOON).expect("killed");
-    rig.wait_ms(killed, LEASE_MS - 1_500);
+    rig.wait_ms(killed, LEASE_MS - 3_000);
     let sure = Moment::now();
     rig.wait_ms(killed, LEASE_MS + 500);
     let over = Moment::now();

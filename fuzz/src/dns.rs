@@ -10,16 +10,16 @@ use autoradio_edge::cluster::{
     Capacity, Master, MountRecord, NodeRecord, SCHEMA_VERSION, Snapshot,
 };
 use autoradio_edge::dns::{
-    Asked, Policy, Transport, WireName, Zone, ZoneSettings, compile, respond,
+    Answer, Asked, Lookup, Policy, Transport, WireName, Zone, ZoneSettings, compile, respond,
 };
-use autoradio_edge::placement::place;
+use autoradio_edge::placement::{Placement, place};
 use hickory_proto::op::{Message, MessageType};
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
 use hickory_proto::serialize::binary::DecodeError;
 
 /// Two nodes in both families, a mount that is held and one that is not.
-static ZONE: LazyLock<Zone> = LazyLock::new(|| {
+static PLACEMENT: LazyLock<Placement> = LazyLock::new(|| {
     let mut snapshot = Snapshot { revision: 7, ..Snapshot::default() };
     for number in 1..=2_u8 {
         let address = IpAddr::from([198, 18, 0, number]);
@@ -46,9 +46,16 @@ static ZONE: LazyLock<Zone> = LazyLock::new(|| {
     }
     let master = Master { node: "node2".parse().expect("a name"), epoch: 5 };
     snapshot.masters.insert("/live".parse().expect("a mount path"), master);
-    let settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
-    compile(&place(&snapshot), &settings)
+    place(&snapshot)
 });
+
+static ZONE: LazyLock<Zone> = LazyLock::new(|| {
+    let settings = ZoneSettings::new("radio.example.com", 3, &[]).expect("settings");
+    compile(&PLACEMENT, &settings)
+});
+
+/// Longest name of a zone on the wire, in bytes: the longest name below it, `<63>.source.<zone>`, is one of 255.
+const APEX_BYTES_MAX: usize = 255 - 64 - 7;
 
 /// Secrets of the cookies in `seeds/dns_query`.
 const KEYS: CookieKeys = CookieKeys { current: [1, 2], other: [3, 4] };
@@ -121,7 +128,7 @@ fn name_bytes(wire: &[u8]) -> usize {
     bytes + 1
 }
 
-/// A name that is taken fits DNS, in lower case, and a zone of that name can be compiled.
+/// A name that is taken fits DNS, in lower case; a zone of that name has answers that can be read.
 pub(crate) fn name(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -136,6 +143,36 @@ pub(crate) fn name(data: &[u8]) {
     assert!(name.is_suffix_of(wire));
     let labels: Vec<&[u8]> = labels(wire).collect();
     Name::from_labels(labels).expect("a name that DNS can carry");
+    // Of a longer one, or of the root, the daemon makes no zone.
+    if (2..=APEX_BYTES_MAX).contains(&wire.len()) {
+        let settings = ZoneSettings::new(text, 3, &[]).expect("a name that was taken");
+        check_zone(&compile(&PLACEMENT, &settings));
+    }
+}
+
+/// Checks that every answer of a zone can be read.
+pub(crate) fn check_zone(zone: &Zone) {
+    for name in zone.names.keys() {
+        for rtype in [1, 28, 2, 6] {
+            if let Lookup::Found(set) = zone.lookup(name.as_bytes(), rtype) {
+                set.variants.iter().for_each(|answer| whole(name.as_bytes(), rtype, answer));
+            }
+        }
+    }
+}
+
+/// Checks that an answer to this question can be read.
+fn whole(name: &[u8], rtype: u16, answer: &Answer) {
+    let mut message = vec![0, 0, 0x84, 0];
+    for count in [1, answer.answers, answer.authorities, answer.additionals] {
+        message.extend_from_slice(&count.to_be_bytes());
+    }
+    message.extend_from_slice(name);
+    message.extend_from_slice(&rtype.to_be_bytes());
+    message.extend_from_slice(&[0, 1]);
+    message.extend_from_slice(&answer.bytes);
+    let decoded = Message::from_vec(&message).expect("an answer of the zone can be read");
+    assert_eq!(decoded.answers.len(), usize::from(answer.answers));
 }
 
 fn labels(mut wire: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -6,6 +6,7 @@ mod policy;
 #[path = "../frames/reply.rs"]
 mod reply;
 mod rules;
+mod stack;
 
 use std::io::Write;
 use std::net::IpAddr;

@@ -11,8 +11,6 @@ use super::{Worker, failed, is_silence, message, stopped};
 use crate::{Client, LabError};
 
 const PORT: u16 = 53;
-/// A question without an answer for so long is lost.
-const ANSWER_MAX: Duration = Duration::from_millis(500);
 
 /// What a server said to one question.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,13 +63,18 @@ pub struct DnsStorm {
 }
 
 impl DnsStorm {
-    /// Starts asking `server` for `names` in turn.
-    pub fn start(client: &Client, server: Ipv4Addr, names: &[&str]) -> Result<Self, LabError> {
+    /// Starts asking `server` for `names` in turn. A question without an answer for `answer_max` is lost.
+    pub fn start(
+        client: &Client,
+        server: Ipv4Addr,
+        names: &[&str],
+        answer_max: Duration,
+    ) -> Result<Self, LabError> {
         let tally = Arc::new(Mutex::new(Tally::default()));
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let log = tally.clone();
         let worker = Worker::start(client, move |stop| {
-            if let Err(error) = ask(stop, server, &names, &log) {
+            if let Err(error) = ask(stop, (server, answer_max), &names, &log) {
                 eprintln!("the DNS storm ended: {}", failed("asking DNS")(error));
             }
         })?;
@@ -87,13 +90,13 @@ impl DnsStorm {
 
 fn ask(
     stop: &AtomicBool,
-    server: Ipv4Addr,
+    (server, answer_max): (Ipv4Addr, Duration),
     names: &[String],
     log: &Mutex<Tally>,
 ) -> io::Result<()> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect((server, PORT))?;
-    socket.set_read_timeout(Some(ANSWER_MAX))?;
+    socket.set_read_timeout(Some(answer_max))?;
     let mut id = 0_u16;
     while !stopped(stop) {
         for name in names {

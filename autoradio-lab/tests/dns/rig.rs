@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use autoradio_lab::{Client, Lab, Node};
+use autoradio_lab::{Client, Lab, LabError, Node};
 
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 /// For daemons that are asked faster than any resolver would.
@@ -45,6 +45,16 @@ pub(crate) fn dig_all(
     options: &str,
     questions: &[(String, &str)],
 ) -> Vec<Printed> {
+    try_dig_all(client, server, options, questions).expect("dig gets all replies")
+}
+
+/// The same for conditions that are waited for: a lost reply is an error, and the next look asks again.
+pub(crate) fn try_dig_all(
+    client: &Client,
+    server: &str,
+    options: &str,
+    questions: &[(String, &str)],
+) -> Result<Vec<Printed>, LabError> {
     let line = |(name, rtype): &(String, &str)| {
         let shown = "+noall +comments +answer +time=2 +tries=1";
         format!("@{server} {name} {rtype} {shown} {options}\n")
@@ -52,7 +62,7 @@ pub(crate) fn dig_all(
     let file = client.host().folder().join("questions");
     fs::write(&file, questions.iter().map(line).collect::<String>()).expect("a file");
     let file = file.to_string_lossy().into_owned();
-    printed(&client.host().run("dig", &["-f", &file]).expect("dig gets all replies"))
+    client.host().run("dig", &["-f", &file]).map(|text| printed(&text))
 }
 
 /// Asks these names and types with `kdig`, in one run of it.
@@ -97,7 +107,8 @@ pub(crate) fn wait_name(lab: &Lab, client: &Client, node: &Node, name: &str) {
     let server = node.host().v4().to_string();
     lab.wait_until(&format!("{name} is in the zone"), SOON, || {
         let questions = [(name.to_owned(), "A")];
-        dig_all(client, &server, "", &questions).iter().any(|said| !said.answers.is_empty())
+        let said = try_dig_all(client, &server, "", &questions);
+        said.is_ok_and(|said| said.iter().any(|said| !said.answers.is_empty()))
     })
     .expect("the zone follows");
 }
