@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +14,11 @@ use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::{Stream, StreamExt, stream};
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::Sources;
 use crate::clock;
@@ -91,7 +94,16 @@ pub struct ApiFailure {
     pub error: String,
 }
 
-pub(super) async fn counters(State(sources): State<Arc<Sources>>) -> Response {
+/// Where these answers come from.
+#[derive(Clone)]
+pub(super) struct Local {
+    pub(super) sources: Arc<Sources>,
+    /// Fires when the node stops, which ends answers that take time.
+    pub(super) stop: CancellationToken,
+}
+
+pub(super) async fn counters(State(local): State<Local>) -> Response {
+    let sources = local.sources;
     let kernel = sources.look.as_ref().map(|look| look.verdicts()).transpose();
     let kernel = match kernel {
         Ok(kernel) => kernel,
@@ -114,31 +126,41 @@ pub(super) struct Wanted {
     name: Option<String>,
 }
 
-pub(super) async fn trace(
-    State(sources): State<Arc<Sources>>,
-    Query(wanted): Query<Wanted>,
-) -> Response {
-    let looked = kernel(&sources).and_then(|look| {
+pub(super) async fn trace(State(local): State<Local>, Query(wanted): Query<Wanted>) -> Response {
+    let looked = kernel(&local.sources).and_then(|look| {
         let name = traced_name(wanted.name.as_deref())?;
         look.at_queries(name)
     });
     match looked {
-        Ok(look) => ([(header::CONTENT_TYPE, LINES_TYPE)], lines(look)).into_response(),
+        Ok(look) => {
+            let lines = lines(seen(look), local.stop);
+            ([(header::CONTENT_TYPE, LINES_TYPE)], lines).into_response()
+        }
         Err(error) => failure(StatusCode::CONFLICT, &error),
     }
 }
 
+/// A query, or how many were lost before the next.
+type Seen = Result<Arc<TraceEvent>, u64>;
+
+fn seen(look: QueryLook) -> impl Stream<Item = Seen> + Send + 'static {
+    stream::unfold(look, |mut look| async move { Some((look.next().await?, look)) })
+}
+
 /// Lines for as long as the client reads and the node runs.
-fn lines(look: QueryLook) -> Body {
-    let lines = futures_util::stream::unfold(look, |mut look| async move {
-        let line = match look.next().await? {
+pub(super) fn lines(
+    seen: impl Stream<Item = Seen> + Send + 'static,
+    stop: CancellationToken,
+) -> Body {
+    let lines = seen.take_until(stop.cancelled_owned()).map(|seen| {
+        let line = match seen {
             Ok(event) => TraceLine::Query(traced(&event, Clocks::now())),
             Err(lost) => TraceLine::Lost(lost),
         };
         // These shapes always are JSON.
         let mut text = serde_json::to_vec(&line).unwrap_or_default();
         text.push(b'\n');
-        Some((Ok::<_, Infallible>(Frame::data(Bytes::from(text))), look))
+        Ok::<_, Infallible>(Frame::data(Bytes::from(text)))
     });
     Body::new(StreamBody::new(lines))
 }
@@ -149,19 +171,26 @@ pub(super) struct Span {
     seconds: u64,
 }
 
-pub(super) async fn latency(
-    State(sources): State<Arc<Sources>>,
-    Query(span): Query<Span>,
-) -> Response {
+pub(super) async fn latency(State(local): State<Local>, Query(span): Query<Span>) -> Response {
     let seconds = span.seconds.clamp(1, LATENCY_S_MAX);
     let timed = async {
-        let look = kernel(&sources)?.at_latency()?;
+        let look = kernel(&local.sources)?.at_latency()?;
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        look.so_far()
+        let buckets = look.so_far()?.into();
+        Ok(DnsLatency { seconds, buckets })
     };
-    match timed.await {
-        Ok(buckets) => Json(DnsLatency { seconds, buckets: buckets.into() }).into_response(),
-        Err(error) => failure(StatusCode::CONFLICT, &error),
+    unless_stopped(timed, &local.stop).await
+}
+
+/// The answer that takes time, or the news that the node stops meanwhile.
+async fn unless_stopped(
+    timed: impl Future<Output = Result<DnsLatency, DataplaneError>>,
+    stop: &CancellationToken,
+) -> Response {
+    match stop.run_until_cancelled(timed).await {
+        Some(Ok(latency)) => Json(latency).into_response(),
+        Some(Err(error)) => failure(StatusCode::CONFLICT, &error),
+        None => failure(StatusCode::SERVICE_UNAVAILABLE, &"the daemon stops; ask the next one"),
     }
 }
 
@@ -169,7 +198,7 @@ fn kernel(sources: &Sources) -> Result<&Arc<Look>, DataplaneError> {
     sources.look.as_ref().ok_or(DataplaneError::NotRunning)
 }
 
-fn failure(status: StatusCode, error: &DataplaneError) -> Response {
+fn failure(status: StatusCode, error: &impl Display) -> Response {
     (status, Json(ApiFailure { error: error.to_string() })).into_response()
 }
 
@@ -239,6 +268,8 @@ fn name_of(event: &TraceEvent) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::{pending, ready};
+
     use autoradio_common::zone::NAME_KEY_BYTES;
 
     fn event(name: &[u8]) -> TraceEvent {
@@ -285,6 +316,19 @@ mod tests {
         }
         let too_long = TraceEvent { name_bytes: 200, ..event(b"") };
         assert_eq!(name_of(&too_long), None);
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_takes_time_ends_when_the_node_stops() {
+        let stop = CancellationToken::new();
+        let latency = DnsLatency { seconds: 1, buckets: vec![7] };
+        let whole = unless_stopped(ready(Ok(latency)), &stop).await;
+        assert_eq!(whole.status(), StatusCode::OK);
+        let refused = unless_stopped(ready(Err(DataplaneError::NotRunning)), &stop).await;
+        assert_eq!(refused.status(), StatusCode::CONFLICT);
+        stop.cancel();
+        let stopped = unless_stopped(pending(), &stop).await;
+        assert_eq!(stopped.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Standing;
 use crate::dataplane::Look;
@@ -35,6 +36,9 @@ pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
 
 /// Media type of the Prometheus text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+
+/// Longest path of a Unix socket on Linux, in bytes: its place holds 108, the last of which ends the text (unix(7)).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Name of the socket in the state directory.
 pub const LOCAL_SOCKET: &str = "radioctl.sock";
@@ -60,6 +64,15 @@ pub enum ApiError {
         /// What the system said.
         source: io::Error,
     },
+    /// The state directory's path leaves no room for the socket's name.
+    #[error(
+        "{path} has more than {SOCKET_PATH_BYTES_MAX} bytes, so it cannot be a socket, and `radioctl dns` cannot ask this \
+         daemon; a shorter --state-dir mends it"
+    )]
+    LocalTooLong {
+        /// Where.
+        path: PathBuf,
+    },
 }
 
 /// Where the answers come from.
@@ -84,13 +97,12 @@ fn router(sources: Arc<Sources>) -> Router {
         .with_state(sources)
 }
 
-fn local_router(sources: Arc<Sources>) -> Router {
+fn local_router(sources: Arc<Sources>, stop: CancellationToken) -> Router {
     Router::new()
-        .route("/v1/status", get(status))
         .route(DNS_COUNTERS_PATH, get(dns::counters))
         .route(DNS_TRACE_PATH, get(dns::trace))
         .route(DNS_LATENCY_PATH, get(dns::latency))
-        .with_state(sources)
+        .with_state(dns::Local { sources, stop })
 }
 
 async fn ready(State(sources): State<Arc<Sources>>) -> Response {

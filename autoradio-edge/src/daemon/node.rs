@@ -180,7 +180,7 @@ impl Node {
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
         let sources = Arc::new(sources);
         self.serving.spawn(ports.admin.run(sources.clone(), stop()));
-        self.serving.spawn(ports.local.run(sources, stop()));
+        ports.local.map(|local| self.serving.spawn(local.run(sources, stop())));
         self.look.clone().map(|look| self.serving.spawn(look.run(stop())));
         let mode = self.kernel.as_ref().map_or(XdpMode::Off, |kernel| kernel::lock(kernel).mode());
         info!(node = %self.config.name, domain = %self.config.domain, xdp = %mode, "serving");

@@ -1,6 +1,10 @@
 //! Everything a node listens on, opened before anything is started.
 
-use crate::api::{AdminServer, LocalServer};
+use std::path::Path;
+
+use tracing::warn;
+
+use crate::api::{AdminServer, ApiError, LocalServer};
 use crate::config::Config;
 use crate::dns::{DnsError, TcpServer, UdpServer};
 use crate::http::Front;
@@ -13,7 +17,8 @@ pub(super) struct Ports {
     pub(super) dns_tcp: Vec<TcpServer>,
     pub(super) front: Front,
     pub(super) admin: AdminServer,
-    pub(super) local: LocalServer,
+    /// None where its path would be too long.
+    pub(super) local: Option<LocalServer>,
 }
 
 impl Ports {
@@ -25,8 +30,19 @@ impl Ports {
             front: Front::bind(&config.http_ports)?,
             admin: AdminServer::bind(config.admin_listen).await?,
             // After the ports: whoever holds those may hold this too.
-            local: LocalServer::bind(&config.state_dir)?,
+            local: bind_local(&config.state_dir)?,
         })
+    }
+}
+
+/// Binds the socket for `radioctl dns`. A node whose folder's path is too long for it serves all the same.
+fn bind_local(state_dir: &Path) -> Result<Option<LocalServer>, ApiError> {
+    match LocalServer::bind(state_dir) {
+        Err(error @ ApiError::LocalTooLong { .. }) => {
+            warn!("{error}");
+            Ok(None)
+        }
+        bound => bound.map(Some),
     }
 }
 
@@ -50,4 +66,19 @@ fn bind_each<T>(
 fn lacks_family(error: &std::io::Error) -> bool {
     let code = error.raw_os_error();
     code == Some(nix::libc::EAFNOSUPPORT) || code == Some(nix::libc::EADDRNOTAVAIL)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_node_serves_without_the_socket_for_which_its_folder_is_too_long() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(bind_local(dir.path()).expect("bound").is_some());
+        let long = dir.path().join("x".repeat(100));
+        std::fs::create_dir(&long).expect("a folder");
+        assert!(bind_local(&long).expect("does without").is_none());
+        assert!(bind_local(&dir.path().join("none")).is_err(), "another fault stops the start");
+    }
 }

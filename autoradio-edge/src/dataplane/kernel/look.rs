@@ -1,7 +1,8 @@
 //! Looking into the running program: counters, traced queries, the time that it takes.
 //!
-//! Tracing and timing cost the program something, so they are on while somebody looks and off by themselves when nobody
-//! does, or nobody lives to say so.
+//! Tracing and timing cost the program something, so they are on while somebody looks and off when nobody does. Tracing
+//! has a deadline, so it ends by itself when nobody lives to say so; timing goes on after a killed daemon until the next
+//! one starts.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -126,7 +127,8 @@ pub struct QueryLook {
 }
 
 impl QueryLook {
-    /// The next query for the name, or how many were lost before it because they came too fast; `None` when the node stops.
+    /// The next query for the name, or how many were lost before it because they came too fast. It does not end when the
+    /// node stops: who waits for it listens for that too.
     pub async fn next(&mut self) -> Option<Result<Arc<TraceEvent>, u64>> {
         loop {
             match self.queries.recv().await {
