@@ -8,7 +8,8 @@ pub fn now() -> Instant {
     Instant::now()
 }
 
-/// Seconds of Unix time, for people: it jumps when somebody sets the clock, so nothing is decided by it.
+/// Seconds of Unix time, for people and for DNS cookies, whose age and whose secrets' turns go by the calendar that all
+/// nodes share (RFC 9018 §4.3). It jumps when somebody sets the clock: that costs cookies, and nothing else is decided by it.
 pub fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -27,6 +27,7 @@ impl Store {
         let stored = self.get(&key).await?.map(|value| value.bytes);
         json(&stored.unwrap_or_default()).map_err(|reason| ClusterError::Damaged { key, reason })
     }
+
     /// Makes the secrets of DNS cookies, if there are none. False if there are.
     pub async fn make_cookies(&self) -> Result<bool, ClusterError> {
         let secrets = [random_secret()?, random_secret()?, random_secret()?];

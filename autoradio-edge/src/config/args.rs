@@ -45,7 +45,8 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_DNS_SELECT", value_name = "HOW", default_value = "random")]
     pub dns_select: String,
 
-    /// Most answers a second to one network of clients (/24 or /56), 1 to 1000000, or off; a valid DNS cookie exempts
+    /// Most answers a second to one network of clients (/24 or /56), 1 to 1000000, or off; a valid DNS cookie exempts.
+    /// Kernel and userspace each count by themselves, and so does each node
     #[arg(long, env = "AUTORADIO_DNS_RRL", value_name = "N", default_value = "1000")]
     pub dns_rrl: String,
 

@@ -157,7 +157,8 @@ impl Follower {
 
     fn publish_in_kernel(&self, zone: &Zone) -> bool {
         let Some(kernel) = &self.kernel else { return true };
-        let published = lock(kernel).publish(zone);
+        // It waits for the program's readers, which other tasks on this thread need not.
+        let published = tokio::task::block_in_place(|| lock(kernel).publish(zone));
         if let Err(error) = &published {
             error!(%error, "the kernel program lacks the newest zone: userspace answers");
         }
