@@ -123,3 +123,31 @@ fn the_program_is_timed_for_as_long_as_was_asked() {
     let later: Value = node.radioctl(&["dns", "latency", "--seconds", "1"]).expect("timed");
     assert_eq!(later["queries"], 0, "nobody asked: {later}");
 }
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_node_that_stops_ends_those_who_look_and_waits_for_none() {
+    let lab = lab();
+    let host = lab.node(1).host();
+    let (radioctl, state) = (lab.program("radioctl").expect("built"), host.folder().join("state"));
+    let in_state = state.to_string_lossy().into_owned();
+    let look = |what: &[&str], log: &str| {
+        let args = [&["--state-dir", &in_state, "dns"], what].concat();
+        host.spawn(&radioctl, &args, log).expect("started")
+    };
+    let mut looks = [
+        look(&["trace", "-o", "json"], "trace"),
+        look(&["latency", "--seconds", "3600"], "latency"),
+    ];
+    lab.wait_until("the trace runs", SOON, || {
+        dig(&lab, lab.domain(), "A");
+        fs::read_to_string(host.folder().join("trace.log")).is_ok_and(|shown| !shown.is_empty())
+    })
+    .expect("a query is shown");
+    lab.node(1).stop(SOON).expect("stopped");
+    lab.wait_until("both have ended", SOON, || looks.iter_mut().all(|look| look.ended().is_some()))
+        .expect("nobody looks any more");
+    assert!(!state.join("radioctl.sock").exists(), "the socket went with the daemon");
+    let log = lab.node(1).log().expect("a log");
+    assert!(!log.contains("cutting them"), "{log}");
+}

@@ -127,8 +127,8 @@ mod tests {
             (LocalServer::bind(dir.path()).expect("bound"), CancellationToken::new());
         let stopped = stop.clone();
         let trace = get(async move || lines(stream::pending(), stopped));
-        let served = tokio::spawn(server.serve(Router::new().route("/", trace), stop.clone()));
-        (dir, stop, served)
+        let task = tokio::spawn(server.serve(Router::new().route("/", trace), stop.clone()));
+        (dir, stop, task)
     }
 
     #[tokio::test]
