@@ -95,7 +95,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let ports = Ports::bind(&config).await?;
     let kernel = kernel::start(&config)?;
     let ended = run_with(config, kernel.clone(), ports, metrics, Signals { stop, at_once }).await;
-    kernel::stop(&kernel);
+    kernel::stop(&kernel, ended.is_err());
     info!("stopped");
     ended
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use autoradio_lab::prober::{DnsStream, Moment};
 use autoradio_lab::status::Xdp;
-use autoradio_lab::{Lab, Node};
+use autoradio_lab::{Lab, Node, Running};
+use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(20);
 /// How long the program answers without the daemon, in milliseconds.
@@ -82,6 +83,43 @@ impl Rig {
         let folder = self.node().bpf_dir().join(self.node().host().name());
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
+    }
+
+    /// Nothing runs on the interface, and nothing is pinned that could.
+    fn assert_nothing_left(&self) {
+        let folder = self.node().bpf_dir().join(self.node().host().name());
+        assert!(!folder.exists(), "{:?}", self.pins());
+        let link = self.node().host().run("ip", &["link", "show", "eth0"]).expect("ip link");
+        assert!(!link.contains("xdp"), "{link}");
+    }
+
+    /// Starts the daemon, which must not be running, with other arguments.
+    fn start_daemon(&self, xdp: &str, state: &str, args: &[&str]) -> Running {
+        let host = self.node().host();
+        let daemon = self.lab.program("autoradio-edge").expect("built");
+        let state = host.folder().join(state).to_string_lossy().into_owned();
+        let bpf_dir = self.node().bpf_dir().to_string_lossy().into_owned();
+        let (v4, v6) = (host.v4().to_string(), host.v6().to_string());
+        let mut all = vec!["run", "--domain", self.lab.domain(), "--name", host.name()];
+        all.extend(["--interface", "eth0", "--xdp", xdp, "--state-dir", &state]);
+        all.extend(["--bpf-dir", &bpf_dir, "--address", &v4, "--address", &v6]);
+        all.extend(args);
+        host.spawn(&daemon, &all, "other").expect("started")
+    }
+
+    /// Starts a daemon that comes as far as to load its program: the cluster that it is to join is not reachable.
+    fn start_daemon_without_etcd(&self) -> Running {
+        let log = self.node().host().folder().join("other.log");
+        let join = ["--join", "198.18.0.250", "--insecure-etcd"];
+        let mut daemon = self.start_daemon("native", "other-state", &join);
+        let mut ended = None;
+        let waited = self.lab.wait_until("the other daemon has its program", SOON, || {
+            ended = daemon.ended();
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            ended.is_some() || log.contains("the kernel program is attached")
+        });
+        assert!(waited.is_ok() && ended.is_none(), "{ended:?}: {}", daemon.log_tail());
+        daemon
     }
 
     fn pinned_maps(&self) -> PathBuf {
@@ -167,10 +205,74 @@ fn after_a_clean_stop_nothing_is_pinned_or_attached() {
     let rig = Rig::start("native");
     assert_eq!(rig.pins().len(), 2, "a link and a folder of maps: {:?}", rig.pins());
     rig.node().stop(SOON).expect("stopped");
-    let folder = rig.node().bpf_dir().join(rig.node().host().name());
-    assert!(!folder.exists(), "{:?}", rig.pins());
-    let link = || rig.node().host().run("ip", &["link", "show", "eth0"]).expect("ip link");
-    assert!(!link().contains("xdp"), "{}", link());
+    rig.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_daemon_that_is_stopped_before_its_first_zone_takes_off_what_a_killed_one_left() {
+    let rig = Rig::start("native");
+    rig.node().kill_daemon(SOON).expect("killed");
+    let mut daemon = rig.start_daemon_without_etcd();
+    assert_eq!(rig.pins().len(), 2, "adopted: {:?}", rig.pins());
+    rig.node().terminate().expect("told to stop");
+    let ended = daemon.wait(SOON).expect("stopped");
+    assert!(ended.success(), "{ended}: {}", daemon.log_tail());
+    rig.assert_nothing_left();
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_daemon_that_fails_before_its_first_zone_leaves_the_program_to_its_successor() {
+    let rig = Rig::start("native");
+    rig.node().kill_daemon(SOON).expect("killed");
+    // Nobody listens there.
+    let etcd = ["--etcd", "http://127.0.0.1:9"];
+    let mut daemon = rig.start_daemon("native", "other-state", &etcd);
+    let ended = daemon.wait(SOON).expect("ended");
+    assert!(!ended.success(), "{ended}: {}", daemon.log_tail());
+    assert_eq!(rig.pins().len(), 2, "{:?}", rig.pins());
+    rig.node().start().expect("started");
+    rig.node().wait_ready(SOON).expect("the node is ready");
+    assert_eq!(rig.xdp(), Xdp { mode: "native".to_owned(), pinned: true, adopted: true });
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn maps_of_a_successor_that_never_had_a_zone_are_not_taken_for_those_that_run() {
+    let rig = Rig::start("native");
+    let maps = rig.pinned_maps();
+    let (other, staged) = (maps.with_file_name("0123456789abcdef"), maps.with_file_name("staged"));
+    rig.node().kill_daemon(SOON).expect("killed");
+    // To the next daemon, an older version's; and then that version comes back.
+    fs::rename(&maps, &other).expect("renamed");
+    let mut daemon = rig.start_daemon_without_etcd();
+    assert!(staged.is_dir(), "{:?}", rig.pins());
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait(SOON).expect("killed");
+    assert!(staged.is_dir() && other.is_dir(), "{:?}", rig.pins());
+    fs::rename(&other, &maps).expect("renamed");
+    let restarted = Moment::now();
+    rig.node().start().expect("started");
+    rig.node().wait_ready(SOON).expect("the node is ready");
+    assert_eq!(rig.xdp(), Xdp { mode: "native".to_owned(), pinned: true, adopted: true });
+    assert!(!staged.exists() && maps.is_dir(), "{:?}", rig.pins());
+    rig.goes_on_in_the_kernel(restarted);
+}
+
+#[test]
+#[ignore = "needs root and namespaces: cargo xtask test"]
+fn a_daemon_without_a_kernel_program_takes_off_what_a_killed_one_left() {
+    let rig = Rig::start("native");
+    rig.node().kill_daemon(SOON).expect("killed");
+    assert_eq!(rig.pins().len(), 2, "{:?}", rig.pins());
+    let daemon = rig.start_daemon("off", "state", &[]);
+    rig.node().wait_ready(SOON).unwrap_or_else(|error| panic!("{error}: {}", daemon.log_tail()));
+    rig.assert_nothing_left();
+    let before = rig.node().status().expect("status").dns;
+    rig.wait_answered("userspace answers", Moment::now(), 300);
+    let after = rig.node().status().expect("status").dns;
+    assert!(after.userspace_answers >= before.userspace_answers + 300, "{before:?} {after:?}");
 }
 
 #[test]

@@ -36,6 +36,9 @@ pub(super) struct Follower {
     pub(super) cookies: watch::Receiver<CookieKeys>,
     /// The placement whose zone is in force; `None` before the first, and while the kernel lacks the newest.
     pub(super) compiled: Option<Arc<Placement>>,
+    /// What the kernel said when it last refused a zone, or a lease; `None` once it takes them again.
+    pub(super) zone_refused: Option<String>,
+    pub(super) lease_refused: Option<String>,
 }
 
 impl Follower {
@@ -71,6 +74,8 @@ impl Follower {
             policy,
             cookies,
             compiled: None,
+            zone_refused: None,
+            lease_refused: None,
         };
         (follower, placements)
     }
@@ -155,22 +160,39 @@ impl Follower {
         self.compiled = self.publish_in_kernel(&zone).then(|| placement.clone());
     }
 
-    fn publish_in_kernel(&self, zone: &Zone) -> bool {
+    fn publish_in_kernel(&mut self, zone: &Zone) -> bool {
         let Some(kernel) = &self.kernel else { return true };
         // It waits for the program's readers, which other tasks on this thread need not.
         let published = tokio::task::block_in_place(|| lock(kernel).publish(zone));
-        if let Err(error) = &published {
-            error!(%error, "the kernel program lacks the newest zone: userspace answers");
+        let refused = published.err().map(|error| error.to_string());
+        if is_told_first(&mut self.zone_refused, refused.as_ref()) {
+            if let Some(error) = &refused {
+                error!(%error, "the kernel program lacks the newest zone: userspace answers");
+            } else {
+                info!("the kernel program has the newest zone again");
+            }
         }
-        published.is_ok()
+        self.zone_refused.is_none()
     }
 
-    fn renew_lease(&self) {
+    fn renew_lease(&mut self) {
         let Some(kernel) = &self.kernel else { return };
-        if let Err(error) = lock(kernel).renew_lease() {
-            error!(%error, "the lease of the kernel program could not be renewed");
+        let refused = lock(kernel).renew_lease().err().map(|error| error.to_string());
+        if is_told_first(&mut self.lease_refused, refused.as_ref()) {
+            if let Some(error) = &refused {
+                error!(%error, "the lease of the kernel program could not be renewed");
+            } else {
+                info!("the lease of the kernel program is renewed again");
+            }
         }
     }
+}
+
+/// Notes what was refused now, if anything; whether that is another than before, which is asked every second.
+fn is_told_first(known: &mut Option<String>, now: Option<&String>) -> bool {
+    let differs = known.as_ref() != now;
+    *known = now.cloned();
+    differs
 }
 
 /// What holds for replies besides the zone.
@@ -245,6 +267,8 @@ mod tests {
             policy: Policy::default(),
             cookies: watch::channel(CookieKeys::default()).1,
             compiled: None,
+            zone_refused: None,
+            lease_refused: None,
         };
         (follower, sender)
     }
@@ -261,6 +285,17 @@ mod tests {
         follower.act();
         let zone_after = follower.compiled.as_ref().expect("a zone");
         (!Arc::ptr_eq(&zone_before, zone_after), told.has_changed().expect("a sender"))
+    }
+
+    #[test]
+    fn a_refusal_is_told_once_and_so_is_its_end() {
+        let (mut known, refused) = (None, Some("no room".to_owned()));
+        let other = Some("no right".to_owned());
+        let mut is_new = |now: &Option<String>| is_told_first(&mut known, now.as_ref());
+        assert!(!is_new(&None), "as it should be");
+        assert_eq!([is_new(&refused), is_new(&refused)], [true, false]);
+        assert_eq!([is_new(&other), is_new(&other)], [true, false]);
+        assert_eq!([is_new(&None), is_new(&None)], [true, false]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub(super) fn start(config: &Config) -> Result<SharedKernel, DataplaneError> {
     let wanted = config.xdp != XdpChoice::Off && !config.kernel_addresses.is_empty();
     let Some(interface) = config.interface.as_deref().filter(|_| wanted) else {
         info!("no kernel program: userspace answers all of DNS");
+        clear(config);
         return Ok(None);
     };
     match attached(config, interface) {
@@ -32,6 +33,7 @@ pub(super) fn start(config: &Config) -> Result<SharedKernel, DataplaneError> {
         Err(error @ DataplaneError::NoInterface { .. }) => Err(error),
         Err(error) if config.xdp == XdpChoice::Auto => {
             warn!(%error, "no kernel program: userspace answers all of DNS");
+            clear(config);
             Ok(None)
         }
         Err(error) => Err(error),
@@ -45,14 +47,30 @@ fn attached(config: &Config, interface: &str) -> Result<Kernel, DataplaneError> 
     let mut kernel = match pinned {
         Err(error @ DataplaneError::Unpinned { .. }) => {
             warn!(%error, "going on unpinned");
+            clear(config);
             Kernel::load(addresses)?
         }
         pinned => pinned?,
     };
     let sticky = config.dns_select == DnsSelect::Sticky;
     kernel.set_policy(&KernelPolicy { sticky, rate: config.dns_rate })?;
-    kernel.attach(interface, config.xdp)?;
+    if let Err(error) = kernel.attach(interface, config.xdp) {
+        end(&mut kernel, Kernel::leave);
+        return Err(error);
+    }
     Ok(kernel)
+}
+
+/// Takes off what a killed daemon left: its zone grows old, while userspace answers by the newest.
+fn clear(config: &Config) {
+    match Pins::clear(&config.bpf_dir, config.name.as_str()) {
+        Ok(true) => info!("what a killed daemon left of its kernel program is removed"),
+        // Nothing can be pinned there, or it is another daemon's.
+        Ok(false) | Err(DataplaneError::Taken { .. }) => {}
+        Err(error) => {
+            warn!(%error, "what a killed daemon left of its kernel program may still answer");
+        }
+    }
 }
 
 /// Tells the program the secrets of cookies.
@@ -63,10 +81,14 @@ pub(super) fn set_cookies(kernel: &SharedKernel, keys: CookieKeys) {
     }
 }
 
-/// Takes the program off the interface.
-pub(super) fn stop(kernel: &SharedKernel) {
+/// Takes the program off the interface; after a failure, not the one of a killed daemon that it was to replace.
+pub(super) fn stop(kernel: &SharedKernel, failed: bool) {
     let Some(kernel) = kernel else { return };
-    if let Err(error) = lock(kernel).detach() {
+    end(&mut lock(kernel), if failed { Kernel::leave } else { Kernel::detach });
+}
+
+fn end(kernel: &mut Kernel, how: fn(&mut Kernel) -> Result<(), DataplaneError>) {
+    if let Err(error) = how(kernel) {
         warn!(%error, "something of the kernel program is left");
     }
 }

@@ -92,18 +92,20 @@ impl Kernel {
     }
 
     /// The same, on maps that outlive this process; on those that an earlier one left, if they are of this object.
-    pub fn load_pinned(addresses: &[IpAddr], pins: Pins) -> Result<Self, DataplaneError> {
+    pub fn load_pinned(addresses: &[IpAddr], mut pins: Pins) -> Result<Self, DataplaneError> {
         if OBJECT.is_empty() {
             return Err(DataplaneError::NoObject);
         }
+        let mut ebpf = EbpfLoader::new().load(OBJECT).map_err(|error| load_error(&error))?;
+        pins.stage(ebpf.maps())?;
         let left = pins.maps_of(OBJECT);
-        let mut loader = EbpfLoader::new();
-        for (name, path) in left.iter().flatten() {
-            loader.map_pin_path(name, path.as_path());
-        }
-        let ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
-        if left.is_none() {
-            pins.stage(ebpf.maps())?;
+        if let Some(left) = &left {
+            let mut loader = EbpfLoader::new();
+            for (name, path) in left {
+                loader.map_pin_path(name, path.as_path());
+            }
+            ebpf = loader.load(OBJECT).map_err(|error| load_error(&error))?;
+            pins.unstage()?;
         }
         let mut kernel = Self::with_maps(ebpf, addresses)?;
         if left.is_some() {
@@ -152,18 +154,17 @@ impl Kernel {
     /// Waits for some milliseconds where the last call was less than that ago. After an error the kernel answers nothing
     /// until a later call succeeds: an old zone would contradict userspace.
     pub fn publish(&mut self, zone: &Zone) -> Result<(), DataplaneError> {
-        let generation = self.settings.generation.wrapping_add(1).max(1);
-        let fit = match self.publisher.write(zone, generation) {
+        let before = self.settings.generation;
+        let fit = match self.switch_to(zone, before.wrapping_add(1).max(1)) {
             Ok(fit) => fit,
             Err(error) => {
+                // The half that was in force still is: the next zone belongs into the other one.
+                self.settings.generation = before;
                 // If even this fails, the lease ends by itself: nothing renews it.
                 let _ = self.end_lease();
                 return Err(error);
             }
         };
-        self.settings.generation = generation;
-        self.in_force = true;
-        self.renew_lease()?;
         self.publisher.switched();
         self.report_fit(fit);
         self.replace_waiting()
@@ -194,6 +195,14 @@ impl Kernel {
             self.settings.lease_until_ns = clock::monotonic_ns() + XDP_LEASE_MS * 1_000_000;
         }
         self.write_settings()
+    }
+
+    fn switch_to(&mut self, zone: &Zone, generation: u32) -> Result<Fit, DataplaneError> {
+        let fit = self.publisher.write(zone, generation)?;
+        self.settings.generation = generation;
+        self.in_force = true;
+        self.renew_lease()?;
+        Ok(fit)
     }
 
     /// Ends the lease now, until the next zone is published: everything passes to userspace.

@@ -90,7 +90,8 @@ pub enum DataplaneError {
     /// The interface has another XDP program.
     #[error(
         "interface {interface} already runs another XDP program; `ip link show {interface}` names it, `ip link set {interface} xdp off` \
-         removes it, --xdp off does without"
+         removes it; if an autoradio of another --name or --bpf-dir left it, `rm -r /sys/fs/bpf/autoradio/NAME` does; --xdp off does \
+         without"
     )]
     Busy {
         /// The interface.

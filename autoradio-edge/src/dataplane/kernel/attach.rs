@@ -25,8 +25,8 @@ pub(super) struct Attachment {
     pins: Option<Pins>,
     /// A new one, beside its pin if it has one. Those that were taken over are with the program.
     link: Option<XdpLink>,
-    /// The link of a program that still runs on maps of its own, until this one has a zone.
-    waiting: Option<(Place, XdpLink)>,
+    /// Where a program still runs on maps of its own, until this one has a zone, and in which mode.
+    waiting: Option<(Place, XdpMode)>,
     /// A program of before answers still: this process has not given it, or its successor, a zone yet.
     unfed: bool,
 }
@@ -79,35 +79,41 @@ impl Kernel {
     fn take_over(&mut self, mode: XdpMode) -> Result<bool, DataplaneError> {
         let Some(pins) = &self.attachment.pins else { return Ok(false) };
         let place = Place::of(&self.attachment.interface, mode)?;
-        let Some(link) = pins.link(&place) else { return Ok(false) };
-        if !self.attachment.hold.adopted {
-            self.attachment.waiting = Some((place, link));
-            self.attachment.unfed = true;
-            return Ok(true);
+        let is_there = pins.link(&place).is_some();
+        self.attachment.unfed = is_there;
+        if is_there && !self.attachment.hold.adopted {
+            self.attachment.waiting = Some((place, mode));
+        } else if is_there {
+            self.attachment.unfed = self.take_link(&place)?;
         }
+        Ok(self.attachment.unfed)
+    }
+
+    /// Has this program, which has a zone now, replace the one that runs. After an error the next call tries again.
+    pub(super) fn replace_waiting(&mut self) -> Result<(), DataplaneError> {
+        self.attachment.unfed = false;
+        let Some((place, mode)) = self.attachment.waiting.clone() else { return Ok(()) };
+        if self.take_link(&place)? {
+            info!("the kernel program has replaced the one before");
+        } else {
+            self.mode = XdpMode::Off;
+            self.attach_new(mode)?;
+            self.mode = mode;
+        }
+        self.attachment.waiting = None;
+        Ok(())
+    }
+
+    /// Exchanges the program that is attached in this place for this one. False if none is.
+    fn take_link(&mut self, place: &Place) -> Result<bool, DataplaneError> {
+        let Some(pins) = &mut self.attachment.pins else { return Ok(false) };
+        let Some(link) = pins.link(place) else { return Ok(false) };
         if let Err(error) = program(&mut self.ebpf)?.attach_to_link(link) {
             info!(%error, "what a killed daemon left is attached to nothing any more");
             return Ok(false);
         }
-        self.attachment.unfed = true;
-        pins.settle(&place, OBJECT)?;
+        pins.settle(place, OBJECT)?;
         Ok(true)
-    }
-
-    /// Has this program, which has a zone now, replace the one that runs.
-    pub(super) fn replace_waiting(&mut self) -> Result<(), DataplaneError> {
-        self.attachment.unfed = false;
-        let Some((place, link)) = self.attachment.waiting.take() else { return Ok(()) };
-        if let Err(error) = program(&mut self.ebpf)?.attach_to_link(link) {
-            info!(%error, "what a killed daemon left is attached to nothing any more");
-            let mode = std::mem::replace(&mut self.mode, XdpMode::Off);
-            self.attach_new(mode)?;
-            self.mode = mode;
-        } else if let Some(pins) = &self.attachment.pins {
-            pins.settle(&place, OBJECT)?;
-        }
-        info!("the kernel program has replaced the one before");
-        Ok(())
     }
 
     /// Attaches the program in a place that nothing of ours holds any more.
@@ -115,7 +121,7 @@ impl Kernel {
         self.attachment.pins.as_ref().map_or(Ok(()), Pins::remove_links)?;
         let link = self.new_link_patiently(mode)?;
         let place = Place::of(&self.attachment.interface, mode)?;
-        let Some(pins) = &self.attachment.pins else {
+        let Some(pins) = &mut self.attachment.pins else {
             self.attachment.link = Some(link);
             return Ok(());
         };
@@ -155,13 +161,15 @@ impl Kernel {
         link.map_err(|error| attach_error(&error, interface, mode))
     }
 
-    /// Takes the program off and removes its pins. What a killed daemon left, and this one has given no zone, goes on until
-    /// its lease ends: a start that failed is no reason to be silent earlier.
+    /// Ends after a failure. What a killed daemon left, and this one has given no zone, goes on until its lease ends: a start
+    /// that failed is no reason to be silent earlier. All else is taken off.
+    pub fn leave(&mut self) -> Result<(), DataplaneError> {
+        if self.attachment.unfed { Ok(()) } else { self.detach() }
+    }
+
+    /// Takes the program off, or the one of before that it was to replace, and removes the pins.
     pub fn detach(&mut self) -> Result<(), DataplaneError> {
-        if self.attachment.unfed {
-            return Ok(());
-        }
-        let removed = self.attachment.pins.as_ref().map_or(Ok(()), Pins::remove_all);
+        let removed = self.attachment.pins.as_mut().map_or(Ok(()), Pins::remove_all);
         self.attachment = Attachment::default();
         self.mode = XdpMode::Off;
         // An error means that it was not loaded.

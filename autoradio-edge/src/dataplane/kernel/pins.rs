@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use aya::maps::Map;
+use aya::maps::{Map, MapInfo};
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpLink;
 use nix::net::if_::if_nametoindex;
@@ -24,10 +24,12 @@ const LINK: &str = "link-";
 /// Folder of the maps of a program that does not run yet.
 const STAGED: &str = "staged";
 
-/// One node's pins, this process's alone.
+/// One node's pins, this process's alone. Dropping them removes those that nobody but this process could use.
 #[derive(Debug)]
 pub struct Pins {
     folder: PathBuf,
+    /// This process has pinned maps for a program of its own that does not run yet.
+    staged: bool,
     /// The folder itself, open: the lock ends with the process, however that ends.
     _lock: File,
 }
@@ -51,7 +53,7 @@ impl Pins {
     /// Takes the folder of `node` below `bpf_dir`, making it if need be.
     ///
     /// [`DataplaneError::Unpinned`] if the place is no BPF file system or cannot be written, [`DataplaneError::Taken`] if
-    /// another process holds the folder.
+    /// another process holds the folder. What such a process staged and did not live to settle is removed.
     pub fn take(bpf_dir: &Path, node: &str) -> Result<Self, DataplaneError> {
         let folder = bpf_dir.join(node);
         let unpinned = |reason: String| DataplaneError::Unpinned { folder: folder.clone(), reason };
@@ -64,33 +66,62 @@ impl Pins {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(io_error)?;
         let lock = File::open(&folder).map_err(io_error)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { folder, _lock: lock }),
+            Ok(()) => {
+                let pins = Self { folder, staged: false, _lock: lock };
+                pins.remove(|name| name == STAGED)?;
+                Ok(pins)
+            }
             Err(TryLockError::WouldBlock) => Err(DataplaneError::Taken { folder }),
             Err(TryLockError::Error(error)) => Err(io_error(error)),
         }
     }
 
-    /// Names and places of the maps of this object, if a program that uses them may be running.
+    /// Removes all that an earlier process of `node` left, so that its program answers no longer. Whether there was anything.
+    ///
+    /// Errors as of [`take`](Self::take).
+    pub fn clear(bpf_dir: &Path, node: &str) -> Result<bool, DataplaneError> {
+        if !bpf_dir.join(node).exists() {
+            return Ok(false);
+        }
+        Self::take(bpf_dir, node)?.remove_all().map(|()| true)
+    }
+
+    /// Names and places of the maps of this object, if a program that uses them may be running, and if they are laid out as
+    /// those that this process has staged of the same object.
     pub(super) fn maps_of(&self, object: &[u8]) -> Option<Vec<(String, PathBuf)>> {
         if !self.names().any(|name| name.starts_with(LINK)) {
             return None;
         }
-        let maps = fs::read_dir(self.folder.join(object_name(object))).ok()?.flatten();
-        let named = |map: fs::DirEntry| Some((map.file_name().into_string().ok()?, map.path()));
-        Some(maps.filter_map(named).collect())
+        let (left, staged) = (self.folder.join(object_name(object)), self.folder.join(STAGED));
+        let (mut names, mut wanted): (Vec<_>, Vec<_>) =
+            (names_in(&left).collect(), names_in(&staged).collect());
+        names.sort_unstable();
+        wanted.sort_unstable();
+        let fits = |name: &String| {
+            layout(&left.join(name)).is_some_and(|it| layout(&staged.join(name)) == Some(it))
+        };
+        let adoptable = names == wanted && names.iter().all(fits);
+        adoptable.then(|| names.into_iter().map(|name| (name.clone(), left.join(name))).collect())
     }
 
     /// Pins the maps of a program that does not run yet. Nobody takes them over before [`settle`](Self::settle).
     pub(super) fn stage<'a>(
-        &self,
+        &mut self,
         maps: impl Iterator<Item = (&'a str, &'a Map)>,
     ) -> Result<(), DataplaneError> {
-        self.remove(|name| name == STAGED)?;
         let folder = self.folder.join(STAGED);
         fs::create_dir(&folder).map_err(|error| self.failed(&error))?;
+        self.staged = true;
         for (name, map) in maps {
             map.pin(folder.join(name)).map_err(|error| self.failed(&error))?;
         }
+        Ok(())
+    }
+
+    /// Removes the staged maps: the program goes on with those that were left.
+    pub(super) fn unstage(&mut self) -> Result<(), DataplaneError> {
+        self.remove(|name| name == STAGED)?;
+        self.staged = false;
         Ok(())
     }
 
@@ -98,13 +129,14 @@ impl Pins {
     ///
     /// What other programs left goes first, and links to other places with it, which takes the program off those. So whatever
     /// ends this process half-way, maps are only ever found under the name of the object that runs on them.
-    pub(super) fn settle(&self, place: &Place, object: &[u8]) -> Result<(), DataplaneError> {
+    pub(super) fn settle(&mut self, place: &Place, object: &[u8]) -> Result<(), DataplaneError> {
         let name = object_name(object);
-        let staged = self.names().any(|found| found == STAGED);
-        self.remove(|found| found != place.0 && found != STAGED && (staged || found != name))?;
-        if staged {
-            let (from, to) = (self.folder.join(STAGED), self.folder.join(name));
+        let maps = if self.staged { STAGED } else { &name };
+        self.remove(|found| found != place.0 && found != maps)?;
+        if self.staged {
+            let (from, to) = (self.folder.join(STAGED), self.folder.join(&name));
             fs::rename(from, to).map_err(|error| self.failed(&error))?;
+            self.staged = false;
         }
         Ok(())
     }
@@ -130,14 +162,14 @@ impl Pins {
     }
 
     /// Removes everything.
-    pub(super) fn remove_all(&self) -> Result<(), DataplaneError> {
+    pub(super) fn remove_all(&mut self) -> Result<(), DataplaneError> {
         self.remove(|_| true)?;
+        self.staged = false;
         fs::remove_dir(&self.folder).map_err(|error| self.failed(&error))
     }
 
     fn names(&self) -> impl Iterator<Item = String> + use<> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        entries.filter_map(|entry| entry.file_name().into_string().ok())
+        names_in(&self.folder)
     }
 
     fn remove(&self, which: impl Fn(&str) -> bool) -> Result<(), DataplaneError> {
@@ -153,6 +185,26 @@ impl Pins {
     fn failed(&self, error: &dyn std::error::Error) -> DataplaneError {
         DataplaneError::Unpinned { folder: self.folder.clone(), reason: error.to_string() }
     }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        if self.staged && self.unstage().is_ok() {
+            // Unless a program of before still needs it.
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok())
+}
+
+/// Sizes of a pinned map's keys and values in bytes, and how many it holds.
+fn layout(map: &Path) -> Option<[u32; 3]> {
+    let info = MapInfo::from_pin(map).ok()?;
+    Some([info.key_size(), info.value_size(), info.max_entries()])
 }
 
 /// What maps belong to: another object may lay them out otherwise.
