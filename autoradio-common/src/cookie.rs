@@ -135,38 +135,37 @@ pub enum Verified {
     Not,
 }
 
-/// Checks a server cookie that stands behind its client cookie, `COOKIE_BYTES` in all.
+/// Checks a server cookie that stands behind its client cookie: `COOKIE_BYTES` in all, as words of the bytes on the wire, the
+/// first one lowest.
 #[inline(always)]
 pub fn verify(
     keys: &CookieKeys,
-    cookie: &[u8; COOKIE_BYTES],
+    [client_cookie, stamp, given]: [u64; 3],
     client: CookieClient,
     now_s: u32,
 ) -> Verified {
-    let stamp = eight(cookie, 8);
+    let (client_cookie, stamp) = (client_cookie.to_le_bytes(), stamp.to_le_bytes());
     let age = age(stamp_s(stamp), now_s);
     if !is_our_version(stamp) || matches!(age, Age::Over) {
         return Verified::Not;
     }
-    let given = u64::from_le_bytes(eight(cookie, 16));
-    let made_with = |key| u64::from_le_bytes(hash(key, eight(cookie, 0), stamp, client)) ^ given;
-    if made_with(keys.current) == 0 {
+    let is_made_with = |key| u64::from_le_bytes(hash(key, client_cookie, stamp, client)) == given;
+    if is_made_with(keys.current) {
         return if matches!(age, Age::Fresh) { Verified::Fresh } else { Verified::Old };
     }
     let has_other = keys.other[0] | keys.other[1] != 0;
     // Made with the key that goes or comes: a new one brings the client to the current.
-    if has_other && made_with(keys.other) == 0 { Verified::Old } else { Verified::Not }
+    if has_other && is_made_with(keys.other) { Verified::Old } else { Verified::Not }
 }
 
+/// The words of a whole cookie.
 #[inline(always)]
-fn eight(bytes: &[u8; COOKIE_BYTES], offset: usize) -> [u8; 8] {
-    let mut eight = [0; 8];
-    let mut index = 0;
-    while index < 8 {
-        eight[index] = bytes[offset + index];
-        index += 1;
+pub fn words(cookie: &[u8; COOKIE_BYTES]) -> [u64; 3] {
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(cookie.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
     }
-    eight
+    words
 }
 
 /// `SipHash-2-4` (Aumasson, Bernstein 2012), block by block.
@@ -335,11 +334,11 @@ mod tests {
             ),
             ("another key", keys(KEY, ""), &a4, v6, 1_559_741_961, Verified::Not),
         ] {
-            assert_eq!(verify(&keys, cookie, client, now_s), want, "{why}");
+            assert_eq!(verify(&keys, words(cookie), client, now_s), want, "{why}");
         }
         let mut version_2 = a1;
         version_2[8] = 2;
-        let not_ours = verify(&keys(KEY, ""), &version_2, client, 1_559_731_985);
+        let not_ours = verify(&keys(KEY, ""), words(&version_2), client, 1_559_731_985);
         assert_eq!(not_ours, Verified::Not);
     }
 

@@ -25,8 +25,6 @@ pub const MESSAGE_AT: usize = 4;
 const MESSAGE_WORDS: usize = (MESSAGE_AT + MESSAGE_ROOM + 8) / 8 + 1;
 /// Words of a name's key.
 pub const KEY_WORDS: usize = NAME_KEY_BYTES / 8;
-/// Bytes of the headers before the DNS message, at most: Ethernet, IPv6, UDP.
-const HEADERS_BYTES_MAX: usize = 14 + 40 + 8;
 
 /// Room to work in: the BPF stack holds 512 bytes only, and what stands here the verifier does not follow, which keeps the
 /// paths through the program that it must tell apart few.
@@ -46,8 +44,6 @@ pub struct Scratch {
     pub opt: [u64; 2],
     /// State of this CPU's dice; 0: not thrown yet.
     dice: u64,
-    /// The headers before the message, kept while they are moved.
-    pub headers: [u8; HEADERS_BYTES_MAX + 2],
 }
 
 /// Words of the options of a reply: their length, a cookie, a client subnet.

@@ -179,11 +179,7 @@ fn bake(scratch: &mut Scratch, settings: &KernelSettings, family: Family) -> boo
     let words = [scratch.eight(at), scratch.eight(at + 8), scratch.eight(at + 16)];
     let mut verified = Verified::Not;
     if scratch.given.cookie_bytes as usize == COOKIE_BYTES {
-        let mut cookie = [0; COOKIE_BYTES];
-        for (bytes, word) in cookie.chunks_exact_mut(8).zip(words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
-        }
-        verified = verify(&settings.cookies, &cookie, client, now_s);
+        verified = verify(&settings.cookies, words, client, now_s);
     }
     let header = u64::from(OPTION_COOKIE.to_be()) | u64::from((COOKIE_BYTES as u16).to_be()) << 16;
     scratch.options[0] = (header << 32).to_le();

@@ -13,7 +13,7 @@ use autoradio_common::wire::{
 };
 use autoradio_common::zone::VARIANT_ROOM;
 use aya_ebpf::helpers::generated::{
-    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_load_bytes, bpf_xdp_store_bytes,
+    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_store_bytes,
 };
 use aya_ebpf::programs::XdpContext;
 
@@ -29,8 +29,6 @@ use crate::zone::{Answer, KIND_TRUNCATED};
 const HOPS: u8 = 64;
 /// Bytes of the question behind the name: type and class.
 const QUESTION_END_BYTES: usize = 4;
-/// Bytes of the longest message up to its question's end.
-const QUESTION_END_MAX: usize = HEADER_BYTES + NAME_BYTES_MAX + QUESTION_END_BYTES;
 /// Where the length of the options stands in an OPT record.
 const OPT_LENGTH_AT: usize = 9;
 /// One more record in the additional section, in the counts as a little-endian word.
@@ -77,50 +75,68 @@ pub fn send(
     let truncated = kind >= KIND_TRUNCATED;
     let layout = if truncated { Layout::new(query, 0, options) } else { whole };
     let frame_bytes = datagram.family.message_offset() + layout.message;
-    make_room(ctx, datagram.family, &layout, frame_bytes, scratch)?;
     let message = Message::new(query, answer, options, truncated, scratch);
     let udp_bytes = UDP_BYTES + layout.message;
-    match datagram.family {
-        Family::V4 => write_v4(ctx, &message, udp_bytes)?,
-        Family::V6 => write_v6(ctx, &message, udp_bytes)?,
+    let moved = match datagram.family {
+        Family::V4 => {
+            let asked = bytes_at::<V4_ADDRESSES_END>(ctx, 0).ok_or(Verdict::PassNoRoom)?;
+            let from = (ends(asked), [get::<4>(asked, 26), get::<4>(asked, 30)]);
+            let moved = make_room(ctx, frame_bytes)?;
+            write_v4(ctx, from, datagram, &message, udp_bytes)?;
+            moved
+        }
+        Family::V6 => {
+            let asked = bytes_at::<V6_ADDRESSES_END>(ctx, 0).ok_or(Verdict::PassNoRoom)?;
+            let from = (ends(asked), [get::<16>(asked, 22), get::<16>(asked, 38)]);
+            let moved = make_room(ctx, frame_bytes)?;
+            write_v6(ctx, from, datagram, &message, udp_bytes)?;
+            moved
+        }
+    };
+    if moved {
+        copy_question(ctx, datagram.family, &layout, scratch)?;
     }
     write_rest(ctx, datagram.family, query, answer, options, &layout, scratch)?;
     Ok(kind)
 }
 
-/// Resizes the frame to `frame_bytes` with everything up to the question's end where it was.
+/// Resizes the frame to `frame_bytes`. Says whether its start has moved, so that nothing stands where it stood.
 ///
-/// Drivers differ in how much room they leave at either end, so first the tail is tried, then the head.
+/// Drivers differ in how much room they leave at either end, so both are tried. First the head: what is in front of the
+/// question is written anew anyway, and the kernel clears a tail that grows, which costs more than to copy the question.
 #[inline(always)]
-fn make_room(
+fn make_room(ctx: &XdpContext, frame_bytes: usize) -> Result<bool, Verdict> {
+    let growth = frame_bytes as i32 - (ctx.data_end() - ctx.data()) as i32;
+    // SAFETY: the context is the program's own; the helper changes nothing when it fails.
+    if growth > 0 && unsafe { bpf_xdp_adjust_head(ctx.ctx, -growth) } == 0 {
+        return Ok(true);
+    }
+    // SAFETY: as for the head.
+    let resized = unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) } == 0;
+    if resized { Ok(false) } else { Err(Verdict::PassNoRoom) }
+}
+
+/// Words of the longest question: a name, its type and its class.
+const QUESTION_WORDS: usize = (NAME_BYTES_MAX + QUESTION_END_BYTES).div_ceil(8);
+
+/// Copies the question behind the new header, word by word. The last may go on behind it, where more is written yet: a frame
+/// that has grown has records there.
+#[inline(always)]
+fn copy_question(
     ctx: &XdpContext,
     family: Family,
     layout: &Layout,
-    frame_bytes: usize,
-    scratch: &mut Scratch,
+    scratch: &Scratch,
 ) -> Result<(), Verdict> {
-    let growth = frame_bytes as i32 - (ctx.data_end() - ctx.data()) as i32;
-    // SAFETY: the context is the program's own; the helper changes nothing when it fails.
-    if unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) } == 0 {
-        return Ok(());
+    let start = family.message_offset() + HEADER_BYTES;
+    for index in 0..QUESTION_WORDS {
+        if HEADER_BYTES + 8 * index >= layout.question_end {
+            break;
+        }
+        let word = bytes_at::<8>(ctx, start + 8 * index).ok_or(Verdict::DropWriteFailed)?;
+        *word = scratch.message[(MESSAGE_AT + HEADER_BYTES) / 8 + index].to_ne_bytes();
     }
-    let headers = scratch.headers.as_mut_ptr().cast::<c_void>();
-    let headers_bytes = family.message_offset() as u32;
-    // SAFETY: the buffer holds the longest headers; the helper checks the packet's side.
-    if unsafe { bpf_xdp_load_bytes(ctx.ctx, 0, headers, headers_bytes) } != 0 {
-        return Err(Verdict::PassNoRoom);
-    }
-    // SAFETY: as for the tail.
-    if unsafe { bpf_xdp_adjust_head(ctx.ctx, -growth) } != 0 {
-        return Err(Verdict::PassNoRoom);
-    }
-    store(ctx, 0, headers, headers_bytes)?;
-    let question_bytes = layout.question_end as u32;
-    if question_bytes > QUESTION_END_MAX as u32 {
-        return Err(Verdict::DropWriteFailed); // Never: for the verifier.
-    }
-    let question = scratch.message.as_ptr().cast_mut().cast::<c_void>();
-    store(ctx, headers_bytes, question.wrapping_byte_add(MESSAGE_AT), question_bytes)
+    Ok(())
 }
 
 /// Copies bytes into the packet. The frame has been resized, so there is no way back if this fails.
@@ -133,6 +149,8 @@ fn store(ctx: &XdpContext, offset: u32, from: *mut c_void, bytes: u32) -> Result
 
 /// What of the message is not copied: its header, and the sum of all of it.
 struct Message {
+    /// As it stands in the packet, in little-endian order.
+    id: u16,
     flags: u16,
     counts: u64,
     sum: u64,
@@ -172,14 +190,14 @@ impl Message {
             let swapped = (query.name_bytes % 2 == 1) == odd;
             rest += swapped_if(swapped, fold(options.sum));
         }
-        let id = scratch.message[0].to_le() >> (8 * MESSAGE_AT) & 0xffff;
-        let sum = id
+        let id = (scratch.message[0].to_le() >> (8 * MESSAGE_AT)) as u16;
+        let sum = u64::from(id)
             + u64::from(flags.to_be())
             + (counts & 0xffff_ffff)
             + (counts >> 32)
             + query.name_sum
             + rest;
-        Self { flags, counts, sum }
+        Self { id, flags, counts, sum }
     }
 }
 
@@ -309,13 +327,31 @@ fn halves(bytes: [u8; 8]) -> u64 {
     (word & 0xffff_ffff) + (word >> 32)
 }
 
-/// Turns the headers round: Ethernet, IPv4, UDP, DNS.
+/// Where the addresses end.
+const V4_ADDRESSES_END: usize = ETHERNET_BYTES + IPV4_BYTES;
+/// The same over IPv6.
+const V6_ADDRESSES_END: usize = ETHERNET_BYTES + IPV6_BYTES;
+
+/// Addresses of the query's frame on its link: ours and the client's.
+type Ends = [[u8; 6]; 2];
+
 #[inline(always)]
-fn write_v4(ctx: &XdpContext, message: &Message, udp_bytes: usize) -> Result<(), Verdict> {
+fn ends(frame: &[u8]) -> Ends {
+    [get::<6>(frame, 0), get::<6>(frame, 6)]
+}
+
+/// Writes the headers of the reply: Ethernet, IPv4, UDP, DNS.
+#[inline(always)]
+fn write_v4(
+    ctx: &XdpContext,
+    (ends, [source, destination]): (Ends, [[u8; 4]; 2]),
+    datagram: &Datagram,
+    message: &Message,
+    udp_bytes: usize,
+) -> Result<(), Verdict> {
     let frame = bytes_at::<V4_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
-    swap_macs(frame);
+    write_ethernet(frame, ends, [0x08, 0x00]);
     let total = ((IPV4_BYTES + udp_bytes) as u16).to_be_bytes();
-    let (source, destination) = (get::<4>(frame, 26), get::<4>(frame, 30));
     // No type of service, no identification, may not be fragmented: as Linux answers a small datagram.
     let start = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0];
     let addresses =
@@ -326,39 +362,51 @@ fn write_v4(ctx: &XdpContext, message: &Message, udp_bytes: usize) -> Result<(),
     put(frame, ETHERNET_BYTES + 8, [HOPS, PROTOCOL_UDP, checksum[0], checksum[1]]);
     put(frame, 26, destination);
     put(frame, 30, source);
-    write_udp(frame, Family::V4.udp_offset(), message, udp_bytes, addresses);
+    write_udp(frame, Family::V4.udp_offset(), datagram, message, udp_bytes, addresses);
     Ok(())
 }
 
-/// Turns the headers round: Ethernet, IPv6, UDP, DNS.
+/// Writes the headers of the reply: Ethernet, IPv6, UDP, DNS.
 #[inline(always)]
-fn write_v6(ctx: &XdpContext, message: &Message, udp_bytes: usize) -> Result<(), Verdict> {
+fn write_v6(
+    ctx: &XdpContext,
+    (ends, [source, destination]): (Ends, [[u8; 16]; 2]),
+    datagram: &Datagram,
+    message: &Message,
+    udp_bytes: usize,
+) -> Result<(), Verdict> {
     let frame = bytes_at::<V6_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
-    swap_macs(frame);
+    write_ethernet(frame, ends, [0x86, 0xdd]);
     let payload = (udp_bytes as u16).to_be_bytes();
     put(frame, ETHERNET_BYTES, [0x60, 0, 0, 0, payload[0], payload[1], PROTOCOL_UDP, HOPS]);
+    put(frame, 22, destination);
+    put(frame, 38, source);
     let mut addresses = 0;
-    for at in [22, 30] {
-        let (source, destination) = (get::<8>(frame, at), get::<8>(frame, at + IPV6_BYTES - 24));
-        addresses += halves(source) + halves(destination);
-        put(frame, at, destination);
-        put(frame, at + 16, source);
+    for at in [0, 8] {
+        addresses += halves(get::<8>(&source, at)) + halves(get::<8>(&destination, at));
     }
-    write_udp(frame, Family::V6.udp_offset(), message, udp_bytes, addresses);
+    write_udp(frame, Family::V6.udp_offset(), datagram, message, udp_bytes, addresses);
     Ok(())
 }
 
 #[inline(always)]
-fn swap_macs(frame: &mut [u8]) {
-    let (ours, client) = (get::<6>(frame, 0), get::<6>(frame, 6));
+fn write_ethernet(frame: &mut [u8], [ours, client]: Ends, ethertype: [u8; 2]) {
     put(frame, 0, client);
     put(frame, 6, ours);
+    put(frame, 12, ethertype);
 }
 
 /// Writes the UDP and DNS headers, with a full checksum: what came in may carry the pseudo-header's sum only.
 #[inline(always)]
-fn write_udp(frame: &mut [u8], at: usize, message: &Message, udp_bytes: usize, addresses: u64) {
-    let (port, client_port) = (PORT.to_be_bytes(), get::<2>(frame, at));
+fn write_udp(
+    frame: &mut [u8],
+    at: usize,
+    datagram: &Datagram,
+    message: &Message,
+    udp_bytes: usize,
+    addresses: u64,
+) {
+    let (port, client_port) = (PORT.to_be_bytes(), datagram.client_port.to_be_bytes());
     let length = (udp_bytes as u16).to_be_bytes();
     // The pseudo-header has the addresses, the protocol and the length (RFC 768; RFC 8200 §8.1).
     let sum = message.sum
@@ -374,6 +422,7 @@ fn write_udp(frame: &mut [u8], at: usize, message: &Message, udp_bytes: usize, a
     };
     put(frame, at, [port[0], port[1], client_port[0], client_port[1]]);
     put(frame, at + 4, [length[0], length[1], checksum[0], checksum[1]]);
+    put(frame, at + UDP_BYTES, message.id.to_le_bytes());
     put(frame, at + UDP_BYTES + 2, message.flags.to_be_bytes());
     put(frame, at + UDP_BYTES + 4, message.counts.to_le_bytes());
 }

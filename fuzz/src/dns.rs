@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
-use autoradio_common::cookie::{COOKIE_BYTES, CookieClient, CookieKeys, Verified, verify};
+use autoradio_common::cookie::{COOKIE_BYTES, CookieClient, CookieKeys, Verified, verify, words};
 use autoradio_common::limits::DNS_UDP_BYTES_MAX;
 use autoradio_common::wire::HEADER_BYTES;
 use autoradio_edge::cluster::{
@@ -115,7 +115,7 @@ fn check_reply(message: &[u8], reply: &[u8]) {
         };
         let whole: &[u8; COOKIE_BYTES] = cookie.as_slice().try_into().expect("a whole cookie");
         let client = CookieClient::V4(u32::from_le_bytes([198, 51, 100, 100]));
-        assert_eq!(verify(&KEYS, whole, client, NOW_S), Verified::Fresh, "a cookie of ours");
+        assert_eq!(verify(&KEYS, words(whole), client, NOW_S), Verified::Fresh, "a cookie of ours");
     }
 }
 

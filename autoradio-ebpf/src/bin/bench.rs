@@ -8,7 +8,7 @@ use core::arch::asm;
 use core::ffi::c_void;
 
 use aya_ebpf::bindings::xdp_action;
-use aya_ebpf::helpers::generated::{bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_store_bytes};
 use aya_ebpf::macros::{map, xdp};
 use aya_ebpf::maps::Array;
 use aya_ebpf::programs::XdpContext;
@@ -60,9 +60,10 @@ fn put_back(ctx: &XdpContext) -> Option<()> {
     }
     // The verifier lets nothing be taken from one of them but the other, so the compiler may not reorder this.
     let now = core::hint::black_box(ctx.data_end() - ctx.data());
-    let growth = length as i32 - now as i32;
+    // Where the program makes its room there is room again: at the head.
+    let shrink = now as i32 - length as i32;
     // SAFETY: the context is the program's own.
-    if unsafe { bpf_xdp_adjust_tail(ctx.ctx, growth) } != 0 {
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, shrink) } != 0 {
         return None;
     }
     let bytes = frame.bytes.as_ptr().cast_mut().cast::<c_void>();

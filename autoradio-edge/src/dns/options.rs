@@ -149,7 +149,7 @@ fn reply_cookie(
     }
     let client = cookie_client(client);
     if let Ok(whole) = given.try_into() {
-        let verified = cookie::verify(keys, whole, client, unix_s);
+        let verified = cookie::verify(keys, cookie::words(whole), client, unix_s);
         if verified == Verified::Fresh {
             return Ok((*whole, Some(verified)));
         }

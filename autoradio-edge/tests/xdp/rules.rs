@@ -1,6 +1,6 @@
 //! What the kernel answers beyond plain addresses: every type and name of the zone, cookies, client subnets.
 
-use autoradio_common::cookie::{CookieClient, CookieKeys, hash, stamp};
+use autoradio_common::cookie::{self, CookieClient, CookieKeys, hash, stamp};
 use autoradio_common::verdict::Verdict;
 use autoradio_edge::clock;
 
@@ -218,13 +218,9 @@ fn cookies_are_echoed_while_fresh_and_made_anew_otherwise() {
         assert_eq!(back == given, same, "{why}");
         assert!(is_answer_with(&bench, &reply, &option(10, &back)), "{why}: {reply:02x?}");
         let now_s = clock::unix_s() as u32;
-        let verified = autoradio_common::cookie::verify(
-            &keys(1, 0),
-            back.as_slice().try_into().expect("24 bytes"),
-            V4,
-            now_s,
-        );
-        assert_eq!(verified, autoradio_common::cookie::Verified::Fresh, "{why}");
+        let words = cookie::words(back.as_slice().try_into().expect("24 bytes"));
+        let verified = cookie::verify(&keys(1, 0), words, V4, now_s);
+        assert_eq!(verified, cookie::Verified::Fresh, "{why}");
     }
     let subnet = option(8, b"\x00\x01\x14\x00\xc0\x00\x10");
     let both = [subnet.clone(), option(10, &fresh)].concat();
