@@ -2,11 +2,12 @@
 //!
 //! In: a frame. Out: the reply sent back through the same interface, or the frame passed up with every byte as it came.
 //! One straight line, each step in its own file: `packet` finds the datagram, `query` reads the question, `options` those
-//! of EDNS, `zone` looks the answer up, `client` judges who asks, `reply` makes room and writes; `watch` shows it. Nothing
+//! of EDNS, `zone` looks the answer up, `client` judges who asks, `reply` makes room and writes, with `headers`; `watch` shows it. Nothing
 //! in the packet changes before the last step that can fail.
 #![no_std]
 
 mod client;
+mod headers;
 mod maps;
 mod options;
 mod packet;

@@ -9,24 +9,19 @@ use autoradio_common::limits::{NAME_BYTES_MAX, VARIANT_BYTES_MAX};
 use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{
     CLASS_IN, FLAG_AUTHORITATIVE, FLAG_RESPONSE, FLAG_TRUNCATED, FLAGS_ECHOED, HEADER_BYTES,
-    OPT_RECORD, PORT, sum_words,
+    OPT_RECORD, sum_words,
 };
 use autoradio_common::zone::VARIANT_ROOM;
-use aya_ebpf::helpers::generated::{
-    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_store_bytes,
-};
+use aya_ebpf::helpers::generated::{bpf_xdp_adjust_head, bpf_xdp_adjust_tail, bpf_xdp_store_bytes};
 use aya_ebpf::programs::XdpContext;
 
+use crate::headers::{Asked, Message, fold, write_v4, write_v6};
 use crate::maps::{MESSAGE_AT, OPTIONS_WORDS, Scratch};
 use crate::options::{COOKIE_AT, Options, SUBNET_AT};
-use crate::packet::{
-    Datagram, ETHERNET_BYTES, Family, IPV4_BYTES, IPV6_BYTES, PROTOCOL_UDP, UDP_BYTES, bytes_at,
-};
+use crate::packet::{Datagram, Family, UDP_BYTES, bytes_at};
 use crate::query::Query;
 use crate::zone::{Answer, KIND_TRUNCATED};
 
-/// Hop limit of replies, as Linux sends them.
-const HOPS: u8 = 64;
 /// Bytes of the question behind the name: type and class.
 const QUESTION_END_BYTES: usize = 4;
 /// Where the length of the options stands in an OPT record.
@@ -79,17 +74,15 @@ pub fn send(
     let udp_bytes = UDP_BYTES + layout.message;
     let moved = match datagram.family {
         Family::V4 => {
-            let asked = bytes_at::<V4_ADDRESSES_END>(ctx, 0).ok_or(Verdict::PassNoRoom)?;
-            let from = (ends(asked), [get::<4>(asked, 26), get::<4>(asked, 30)]);
+            let asked = Asked::over_v4(ctx).ok_or(Verdict::PassNoRoom)?;
             let moved = make_room(ctx, frame_bytes)?;
-            write_v4(ctx, from, datagram, &message, udp_bytes)?;
+            write_v4(ctx, &asked, datagram, &message, udp_bytes)?;
             moved
         }
         Family::V6 => {
-            let asked = bytes_at::<V6_ADDRESSES_END>(ctx, 0).ok_or(Verdict::PassNoRoom)?;
-            let from = (ends(asked), [get::<16>(asked, 22), get::<16>(asked, 38)]);
+            let asked = Asked::over_v6(ctx).ok_or(Verdict::PassNoRoom)?;
             let moved = make_room(ctx, frame_bytes)?;
-            write_v6(ctx, from, datagram, &message, udp_bytes)?;
+            write_v6(ctx, &asked, datagram, &message, udp_bytes)?;
             moved
         }
     };
@@ -147,15 +140,6 @@ fn store(ctx: &XdpContext, offset: u32, from: *mut c_void, bytes: u32) -> Result
     if result == 0 { Ok(()) } else { Err(Verdict::DropWriteFailed) }
 }
 
-/// What of the message is not copied: its header, and the sum of all of it.
-struct Message {
-    /// As it stands in the packet, in little-endian order.
-    id: u16,
-    flags: u16,
-    counts: u64,
-    sum: u64,
-}
-
 impl Message {
     #[inline(always)]
     fn new(
@@ -204,16 +188,6 @@ impl Message {
 #[inline(always)]
 fn swapped_if(swapped: bool, sum: u16) -> u64 {
     u64::from(if swapped { sum.swap_bytes() } else { sum })
-}
-
-/// Folds a sum into 16 bits.
-#[inline(always)]
-const fn fold(sum: u64) -> u16 {
-    let sum = (sum & 0xffff_ffff) + (sum >> 32);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    let sum = (sum & 0xffff) + (sum >> 16);
-    sum as u16
 }
 
 /// Copies the records, the OPT record and the options behind the question.
@@ -301,128 +275,4 @@ fn eight(bytes: &[u8; 16], at: usize) -> [u8; 8] {
     let mut eight = [0; 8];
     eight.copy_from_slice(&bytes[at..at + 8]);
     eight
-}
-
-/// Bytes of the headers of a reply over IPv4, and where its parts start.
-const V4_BYTES: usize = Family::V4.message_offset() + HEADER_BYTES;
-/// The same over IPv6.
-const V6_BYTES: usize = Family::V6.message_offset() + HEADER_BYTES;
-
-#[inline(always)]
-fn get<const BYTES: usize>(frame: &[u8], at: usize) -> [u8; BYTES] {
-    let mut bytes = [0; BYTES];
-    bytes.copy_from_slice(&frame[at..at + BYTES]);
-    bytes
-}
-
-#[inline(always)]
-fn put<const BYTES: usize>(frame: &mut [u8], at: usize, bytes: [u8; BYTES]) {
-    frame[at..at + BYTES].copy_from_slice(&bytes);
-}
-
-/// Adds the halves of a word of eight bytes.
-#[inline(always)]
-fn halves(bytes: [u8; 8]) -> u64 {
-    let word = u64::from_le_bytes(bytes);
-    (word & 0xffff_ffff) + (word >> 32)
-}
-
-/// Where the addresses end.
-const V4_ADDRESSES_END: usize = ETHERNET_BYTES + IPV4_BYTES;
-/// The same over IPv6.
-const V6_ADDRESSES_END: usize = ETHERNET_BYTES + IPV6_BYTES;
-
-/// Addresses of the query's frame on its link: ours and the client's.
-type Ends = [[u8; 6]; 2];
-
-#[inline(always)]
-fn ends(frame: &[u8]) -> Ends {
-    [get::<6>(frame, 0), get::<6>(frame, 6)]
-}
-
-/// Writes the headers of the reply: Ethernet, IPv4, UDP, DNS.
-#[inline(always)]
-fn write_v4(
-    ctx: &XdpContext,
-    (ends, [source, destination]): (Ends, [[u8; 4]; 2]),
-    datagram: &Datagram,
-    message: &Message,
-    udp_bytes: usize,
-) -> Result<(), Verdict> {
-    let frame = bytes_at::<V4_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
-    write_ethernet(frame, ends, [0x08, 0x00]);
-    let total = ((IPV4_BYTES + udp_bytes) as u16).to_be_bytes();
-    // No type of service, no identification, may not be fragmented: as Linux answers a small datagram.
-    let start = [0x45, 0, total[0], total[1], 0, 0, 0x40, 0];
-    let addresses =
-        u64::from(u32::from_le_bytes(source)) + u64::from(u32::from_le_bytes(destination));
-    let hops = u64::from(u16::from_le_bytes([HOPS, PROTOCOL_UDP]));
-    let checksum = (!fold(halves(start) + hops + addresses)).to_le_bytes();
-    put(frame, ETHERNET_BYTES, start);
-    put(frame, ETHERNET_BYTES + 8, [HOPS, PROTOCOL_UDP, checksum[0], checksum[1]]);
-    put(frame, 26, destination);
-    put(frame, 30, source);
-    write_udp(frame, Family::V4.udp_offset(), datagram, message, udp_bytes, addresses);
-    Ok(())
-}
-
-/// Writes the headers of the reply: Ethernet, IPv6, UDP, DNS.
-#[inline(always)]
-fn write_v6(
-    ctx: &XdpContext,
-    (ends, [source, destination]): (Ends, [[u8; 16]; 2]),
-    datagram: &Datagram,
-    message: &Message,
-    udp_bytes: usize,
-) -> Result<(), Verdict> {
-    let frame = bytes_at::<V6_BYTES>(ctx, 0).ok_or(Verdict::DropWriteFailed)?;
-    write_ethernet(frame, ends, [0x86, 0xdd]);
-    let payload = (udp_bytes as u16).to_be_bytes();
-    put(frame, ETHERNET_BYTES, [0x60, 0, 0, 0, payload[0], payload[1], PROTOCOL_UDP, HOPS]);
-    put(frame, 22, destination);
-    put(frame, 38, source);
-    let mut addresses = 0;
-    for at in [0, 8] {
-        addresses += halves(get::<8>(&source, at)) + halves(get::<8>(&destination, at));
-    }
-    write_udp(frame, Family::V6.udp_offset(), datagram, message, udp_bytes, addresses);
-    Ok(())
-}
-
-#[inline(always)]
-fn write_ethernet(frame: &mut [u8], [ours, client]: Ends, ethertype: [u8; 2]) {
-    put(frame, 0, client);
-    put(frame, 6, ours);
-    put(frame, 12, ethertype);
-}
-
-/// Writes the UDP and DNS headers, with a full checksum: what came in may carry the pseudo-header's sum only.
-#[inline(always)]
-fn write_udp(
-    frame: &mut [u8],
-    at: usize,
-    datagram: &Datagram,
-    message: &Message,
-    udp_bytes: usize,
-    addresses: u64,
-) {
-    let (port, client_port) = (PORT.to_be_bytes(), datagram.client_port.to_be_bytes());
-    let length = (udp_bytes as u16).to_be_bytes();
-    // The pseudo-header has the addresses, the protocol and the length (RFC 768; RFC 8200 §8.1).
-    let sum = message.sum
-        + addresses
-        + u64::from(u16::from_le_bytes([0, PROTOCOL_UDP]))
-        + 2 * u64::from(u16::from_le_bytes(length))
-        + u64::from(u16::from_le_bytes(port))
-        + u64::from(u16::from_le_bytes(client_port));
-    // A sum of zero means "none", so it is sent as its other form (RFC 768).
-    let checksum = match !fold(sum) {
-        0 => [0xff, 0xff],
-        value => value.to_le_bytes(),
-    };
-    put(frame, at, [port[0], port[1], client_port[0], client_port[1]]);
-    put(frame, at + 4, [length[0], length[1], checksum[0], checksum[1]]);
-    put(frame, at + UDP_BYTES, message.id.to_le_bytes());
-    put(frame, at + UDP_BYTES + 2, message.flags.to_be_bytes());
-    put(frame, at + UDP_BYTES + 4, message.counts.to_le_bytes());
 }
