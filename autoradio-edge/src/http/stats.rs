@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::socket::Leave;
 use crate::clock;
 use crate::cluster::MountPath;
 use crate::placement::Placement;
@@ -115,7 +116,7 @@ impl FrontStats {
             })
             .ok()?;
         metrics::gauge!("autoradio_http_listeners").increment(1.0);
-        Some(Seat { counters })
+        Some(Seat { counters, leave: None })
     }
 
     /// Marks the mount's source as connected.
@@ -150,9 +151,17 @@ impl MountCounters {
 #[derive(Debug)]
 pub(super) struct Seat {
     counters: Arc<MountCounters>,
+    /// Tells whoever let the listener in that it has left.
+    leave: Option<Box<Leave>>,
 }
 
 impl Seat {
+    /// The seat of a listener whose leaving is told.
+    pub(super) fn until(mut self, leave: Option<Box<Leave>>) -> Self {
+        self.leave = leave;
+        self
+    }
+
     /// Counts bytes sent to the listener.
     pub(super) fn sent(&self, bytes: usize) {
         self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);

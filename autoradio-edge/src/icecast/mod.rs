@@ -10,6 +10,7 @@ mod socket;
 mod stats;
 
 pub use process::{Icecast, IcecastError, start};
+pub(crate) use render::RELAY_USER;
 pub use render::{IcecastSettings, render};
 pub use socket::IcecastDoor;
 pub use stats::{RelayCounts, listener_addresses, listeners_by_mount};

@@ -9,10 +9,11 @@ use autoradio_common::limits::{HTTP_AGENT_BYTES_MAX, HTTP_STALL_MS_MAX, TUNNEL_B
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::listener_auth::relay_credentials;
 use super::redirect;
 use super::server::Shared;
 use super::sniff::Sniffed;
-use crate::cluster::MountPath;
+use crate::cluster::{MountPath, MountRecord};
 use crate::http::reply::Reply;
 use crate::http::route::record_of;
 use crate::http::stats::Seat;
@@ -33,14 +34,16 @@ pub(super) async fn serve(
 ) -> Result<(), FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
-    let from = client.peer_addr().map_err(|source| FrontError::Client { source })?.ip();
+    let from = request.from;
     if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
         return reply(client, request, &Reply::redirect(location)).await;
     }
+    let leave = shared.settings.listener_gate.admit(request, &record).await?;
     let address = shared.master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
-    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
-    let asked = icecast_head(&request.head, mount, address);
+    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?.until(leave);
+    let own = relay_credentials(&shared.settings.secrets, &record);
+    let asked = icecast_head(&request.head, mount, address, own.as_deref());
     let answer = shared.turns.ask(address, &asked).await?;
     match answer.status {
         200 => redirect::note_served(&shared.settings),
@@ -66,7 +69,10 @@ pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, Fr
     let placement = shared.placement();
     let content_type = match reported_type(shared, &placement, mount) {
         Some(content_type) => content_type,
-        None => asked_type(shared, shared.master_of(&placement, mount)?, mount).await?,
+        None => {
+            let record = record_of(&placement, mount)?;
+            asked_type(shared, shared.master_of(&placement, mount)?, &record).await?
+        }
     };
     Ok(Reply::bare(
         200,
@@ -90,9 +96,13 @@ fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> O
 async fn asked_type(
     shared: &Shared,
     address: SocketAddr,
-    mount: &MountPath,
+    record: &MountRecord,
 ) -> Result<String, FrontError> {
-    let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
+    let mount = &record.path;
+    let own = relay_credentials(&shared.settings.secrets, record);
+    let own = own.map(|own| format!("Authorization: {own}\r\n")).unwrap_or_default();
+    let path = mount.to_url_path();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{own}\r\n");
     let answer = shared.turns.ask(address, request.as_bytes()).await?;
     match answer.status {
         200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),
@@ -107,8 +117,16 @@ async fn reply(client: &mut TcpStream, request: &Sniffed, reply: &Reply) -> Resu
 }
 
 /// The least that Icecast needs. No `Range`: a stream has no ranges, and players that ask for one take a 200.
-fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) -> Vec<u8> {
+fn icecast_head(
+    client: &RequestHead,
+    mount: &MountPath,
+    address: SocketAddr,
+    authorization: Option<&str>,
+) -> Vec<u8> {
     let mut head = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n", mount.to_url_path());
+    if let Some(authorization) = authorization {
+        head.extend(["Authorization: ", authorization, "\r\n"]);
+    }
     if client.field_text("Icy-MetaData") == Some("1") {
         head.push_str("Icy-MetaData: 1\r\n");
     }
@@ -186,7 +204,7 @@ mod tests {
             ("VLC, first", "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n", ""),
             ("no metadata wanted", "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n", ""),
         ] {
-            let head = icecast_head(&head_of(text), &mount, ADDRESS);
+            let head = icecast_head(&head_of(text), &mount, ADDRESS, None);
             let want = format!("GET /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n{want}\r\n");
             assert_eq!(String::from_utf8(head).expect("text"), want, "{who}");
         }
@@ -198,7 +216,7 @@ mod tests {
         let agent = "x".repeat(HTTP_AGENT_BYTES_MAX + 1);
         for (sent, passed) in [(&agent[1..], true), (&agent[..], false)] {
             let request = head_of(&format!("GET /m HTTP/1.1\r\nUser-Agent: {sent}\r\n\r\n"));
-            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS)).expect("text");
+            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS, Some("Basic x"))).expect("text");
             assert_eq!(head.contains("User-Agent"), passed, "{head}");
             assert!(head.len() < HTTP_ICECAST_HEAD_BYTES_MAX);
         }

@@ -7,10 +7,13 @@ mod tcp;
 
 // What is done for each kind of client.
 mod listener;
+mod listener_auth;
+mod login;
 mod metadata;
 mod pages;
 mod peers;
 mod redirect;
+mod shoutcast;
 mod source;
 mod title;
 mod tunnel;
@@ -23,4 +26,6 @@ mod icecast;
 mod master;
 mod turns;
 
+pub(super) use listener_auth::Leave;
+pub use listener_auth::ListenerGate;
 pub use server::{Front, FrontSettings};

@@ -175,6 +175,8 @@ mod tests {
             icecast: ([127, 0, 0, 1], 8000).into(),
             gate: crate::http::testing::gate(),
             titles: TitleWriter::default(),
+            listener_gate: crate::http::testing::listener_gate(),
+            trusted_proxies: crate::http::TrustedProxies::default(),
         }
     }
 

@@ -18,16 +18,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
-use super::sniff::{Sniffed, sniff};
+use super::listener_auth::ListenerGate;
+use super::sniff::{Manner, Opening, Sniffed, sniff};
 use super::turns::Turns;
-use super::{evict, listener, metadata, pages, peers, source, tcp};
-use crate::cluster::{
-    Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
-};
+use super::{evict, listener, metadata, pages, peers, shoutcast, source, tcp};
+use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
-use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
+use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate, TrustedProxies};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
 
@@ -66,12 +65,18 @@ pub struct FrontSettings {
     pub gate: Arc<SourceGate>,
     /// Keeps the titles that sources set.
     pub titles: TitleWriter,
+    /// Who may listen to mounts that are not open to all.
+    pub listener_gate: Arc<ListenerGate>,
+    /// Proxies that may say whose connection theirs is.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// The front's listening sockets, open and not served yet.
 #[derive(Debug)]
 pub struct Front {
     listeners: Vec<TcpListener>,
+    /// Where SHOUTcast sources may come, too.
+    shoutcast: Option<TcpListener>,
 }
 
 /// Places for connections, counted over all ports.
@@ -104,7 +109,7 @@ pub(super) struct Shared {
     pub(super) desk: Arc<SourceDesk>,
     pub(super) turns: Turns,
     pub(super) cancel: CancellationToken,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
 }
 
 impl Front {
@@ -112,7 +117,19 @@ impl Front {
     pub fn bind(ports: &[u16]) -> Result<Self, FrontError> {
         let open = |&port: &u16| listen(port).map_err(|source| FrontError::Port { port, source });
         let listeners = ports.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { listeners })
+        Ok(Self { listeners, shoutcast: None })
+    }
+
+    /// Opens a port for SHOUTcast sources as well; it takes everything else, too.
+    pub fn with_shoutcast(mut self, port: u16) -> Result<Self, FrontError> {
+        let opened = listen(port).map_err(|source| FrontError::ShoutcastPort { port, source })?;
+        self.shoutcast = Some(opened);
+        Ok(self)
+    }
+
+    /// The port for SHOUTcast sources.
+    pub fn shoutcast_port(&self) -> Option<u16> {
+        Some(self.shoutcast.as_ref()?.local_addr().ok()?.port())
     }
 
     /// The ports that are open, in the order they were asked for.
@@ -145,9 +162,15 @@ impl Front {
         let connections = TaskTracker::new();
         let room = Room::new(shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX));
         let accepting = TaskTracker::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
+        let http = self.listeners.into_iter().map(|listener| (listener, false));
+        for (listener, logins) in http.chain(self.shoutcast.map(|listener| (listener, true))) {
+            let (shared, connections) = (shared.clone(), connections.clone());
+            accepting.spawn(accept((listener, logins), shared, connections, room.clone()));
         }
+        let told = shared.clone();
+        accepting.spawn(async move {
+            told.settings.listener_gate.tell_departures(&told.cancel).await;
+        });
         accepting.spawn(forget_deleted_mounts(shared.clone()));
         let evicting = shared.clone();
         accepting.spawn(async move {
@@ -180,20 +203,10 @@ impl Shared {
         master_of(placement, mount, (node, *icecast))
     }
 
-    /// Whether the head carries the mount's source credentials.
-    pub(super) async fn authorize(
-        &self,
-        head: &RequestHead,
-        record: &MountRecord,
-    ) -> Result<(), FrontError> {
-        let allowed = self.verifier.allows(head, record).await;
-        let verdict = match allowed {
-            Ok(true) => "granted",
-            Ok(false) => "denied",
-            Err(_) => "busy",
-        };
-        metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
+    /// How the connection of `client` is read.
+    fn manner(&self, client: &TcpStream, logins: bool) -> io::Result<Manner<'_>> {
+        let (peer, proxies) = (client.peer_addr()?.ip(), &self.settings.trusted_proxies);
+        Ok(Manner { peer, proxies, logins, longest: Duration::from_millis(HTTP_HEAD_MS_MAX) })
     }
 }
 
@@ -223,7 +236,12 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
+async fn accept(
+    (listener, logins): (TcpListener, bool),
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    room: Room,
+) {
     let room_max = room.connections_max;
     loop {
         let accepted = tokio::select! {
@@ -263,7 +281,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
         let shared = shared.clone();
         connections.spawn(async move {
             metrics::gauge!("autoradio_http_connections").increment(1.0);
-            serve(&shared, client).await;
+            serve(&shared, client, logins).await;
             metrics::gauge!("autoradio_http_connections").decrement(1.0);
             drop(place);
         });
@@ -281,16 +299,19 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream) {
-    if tcp::tune(&client).is_err() {
-        return;
-    }
-    let sniffed = tokio::select! {
-        sniffed = sniff(&mut client, Duration::from_millis(HTTP_HEAD_MS_MAX)) => sniffed,
+async fn serve(shared: &Shared, mut client: TcpStream, logins: bool) {
+    let tuned = tcp::tune(&client).and_then(|()| shared.manner(&client, logins));
+    let Ok(manner) = tuned else { return };
+    let opening = tokio::select! {
+        opening = sniff(&mut client, manner) => opening,
         () = shared.cancel.cancelled() => return,
     };
-    let request = match sniffed {
-        Ok(request) => request,
+    let request = match opening {
+        Ok(Opening::Http(request)) => request,
+        Ok(Opening::Login { login, rest, from }) => {
+            metrics::counter!("autoradio_http_requests_total", "route" => "shoutcast").increment(1);
+            return shoutcast::serve(shared, client, &login.text, rest, from).await;
+        }
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
             return refuse(client, HttpVersion::Http10, &error).await;
@@ -326,6 +347,7 @@ async fn serve_sniffed(
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
+        Route::ShoutcastTitle(query) => return shoutcast::set_title(shared, client, query).await,
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
@@ -362,7 +384,14 @@ pub(super) async fn refuse(mut client: TcpStream, version: HttpVersion, error: &
     let bytes = reply.to_bytes(version);
     let writing =
         tokio::time::timeout(Duration::from_millis(HTTP_STALL_MS_MAX), client.write_all(&bytes));
-    if !matches!(writing.await, Ok(Ok(()))) || client.shutdown().await.is_err() {
+    if matches!(writing.await, Ok(Ok(()))) {
+        linger(&mut client).await;
+    }
+}
+
+/// Ends a refused connection: reads for a while what the client is still sending.
+pub(super) async fn linger(client: &mut TcpStream) {
+    if client.shutdown().await.is_err() {
         return;
     }
     let mut dropped = [0; 4 * 1024];
