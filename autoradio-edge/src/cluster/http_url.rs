@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use http::Uri;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Longest URL, in bytes.
 const URL_BYTES_MAX: usize = 1_024;
@@ -44,19 +44,24 @@ impl FromStr for HttpUrl {
             _ => return Err(error("it does not begin with http://")),
         }
         let authority = uri.authority().ok_or_else(|| error("it names no host"))?;
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        if host.is_empty() {
-            return Err(error("it names no host"));
-        }
-        let port = match authority.port() {
-            None => 80,
-            Some(port) => match port.as_str().parse() {
+        let (user, place) = match authority.as_str().rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, authority.as_str()),
+        };
+        let host = authority.host();
+        let port = match place.strip_prefix(host).unwrap_or_default() {
+            "" => 80,
+            port => match port.trim_start_matches(':').parse() {
                 Ok(port @ 1..) => port,
                 _ => return Err(error("its port is none")),
             },
         };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        if host.is_empty() {
+            return Err(error("it names no host"));
+        }
         let decoded = |text: &str| percent_decode_str(text).decode_utf8().map(Into::into);
-        let credentials = authority.as_str().rsplit_once('@').map(|(user, _)| {
+        let credentials = user.map(|user| {
             let (user, password) = user.split_once(':').unwrap_or((user, ""));
             Ok((decoded(user)?, decoded(password)?))
         });
@@ -71,7 +76,9 @@ impl FromStr for HttpUrl {
 impl HttpUrl {
     /// The URL as it may be shown to anybody.
     pub fn without_password(&self) -> String {
-        let user = self.credentials.as_ref().map(|(user, _)| format!("{user}@"));
+        let user = self.credentials.as_ref();
+        let user =
+            user.map(|(user, _)| format!("{}@", utf8_percent_encode(user, NON_ALPHANUMERIC)));
         format!("http://{}{}{}", user.unwrap_or_default(), self.authority(), self.target)
     }
 

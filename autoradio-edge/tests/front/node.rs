@@ -103,7 +103,18 @@ impl Node {
         let running = front.run(settings, placements, stats.clone(), cancel.clone());
         let front = Some(tokio::spawn(running));
         let shoutcast_port = port + 1;
-        Self { port, shoutcast_port, stats, icecast, titles, standing, close_once, cancel, front, placement }
+        Self {
+            port,
+            shoutcast_port,
+            stats,
+            icecast,
+            titles,
+            standing,
+            close_once,
+            cancel,
+            front,
+            placement,
+        }
     }
 
     /// Puts a placement in force, in Icecast too.

@@ -216,7 +216,8 @@ mod tests {
         let agent = "x".repeat(HTTP_AGENT_BYTES_MAX + 1);
         for (sent, passed) in [(&agent[1..], true), (&agent[..], false)] {
             let request = head_of(&format!("GET /m HTTP/1.1\r\nUser-Agent: {sent}\r\n\r\n"));
-            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS, Some("Basic x"))).expect("text");
+            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS, Some("Basic x")))
+                .expect("text");
             assert_eq!(head.contains("User-Agent"), passed, "{head}");
             assert!(head.len() < HTTP_ICECAST_HEAD_BYTES_MAX);
         }
