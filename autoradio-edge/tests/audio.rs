@@ -16,12 +16,13 @@ struct Kind {
 const KINDS: [Kind; 10] = [
     Kind { encoder: "libmp3lame -b:a 128k", format: "mp3", codec: Codec::Mpeg },
     Kind { encoder: "libmp3lame -q:a 4 -ar 22050", format: "mp3", codec: Codec::Mpeg },
-    Kind { encoder: "mp2 -b:a 192k", format: "mp3", codec: Codec::Mpeg },
+    Kind { encoder: "mp2 -b:a 192k", format: "mp2", codec: Codec::Mpeg },
     Kind { encoder: "aac -b:a 96k", format: "adts", codec: Codec::Adts },
+    // Pages of one second, of which many packets go over two, and shorter ones.
     Kind { encoder: "libvorbis -q:a 4", format: "ogg", codec: Codec::Ogg },
     Kind { encoder: "libvorbis -page_duration 50000", format: "ogg", codec: Codec::Ogg },
-    Kind { encoder: "libopus -ar 48000 -b:a 96k", format: "ogg", codec: Codec::Ogg },
-    Kind { encoder: "flac", format: "ogg", codec: Codec::Ogg },
+    Kind { encoder: "libopus -ar 48000 -page_duration 100000", format: "ogg", codec: Codec::Ogg },
+    Kind { encoder: "flac -page_duration 200000", format: "ogg", codec: Codec::Ogg },
     Kind { encoder: "libspeex -ar 16000 -ac 1", format: "ogg", codec: Codec::Ogg },
     Kind { encoder: "libtheora -r 10", format: "ogg", codec: Codec::Ogg },
 ];
@@ -30,6 +31,11 @@ const KINDS: [Kind; 10] = [
 const SECONDS: u32 = 8;
 
 impl Kind {
+    /// Whether ffmpeg itself decodes a chain of such links; of Speex and Theora it does not.
+    fn chains(&self) -> bool {
+        !["libspeex", "libtheora"].iter().any(|encoder| self.encoder.starts_with(encoder))
+    }
+
     /// An encode of noise, which is another for each seed.
     fn encode(&self, seed: u32) -> Vec<u8> {
         let (medium, option) = if self.encoder.starts_with("libtheora") {
@@ -46,7 +52,11 @@ impl Kind {
 
     /// Panics unless `stream` decodes without an error; bytes of what was decoded.
     fn decoded_bytes(&self, why: &str, stream: &[u8]) -> usize {
-        let input = if self.format == "adts" { "aac" } else { self.format };
+        let input = match self.format {
+            "adts" => "aac",
+            "mp2" => "mp3",
+            format => format,
+        };
         let raw: &[&str] = if self.encoder.starts_with("libtheora") {
             &["-f", "rawvideo"]
         } else {
@@ -102,76 +112,74 @@ fn joined(out: &Framed, share: f64) -> Vec<u8> {
     [&headers[..], &out.bytes[border..]].concat()
 }
 
-/// What a new upstream sends: the headers, and pages or bytes from somewhere on.
+/// What a new upstream sends: headers and pages, or bytes, after `share` of all. Where frames begin, Icecast does not look.
 fn burst(kind: &Kind, stream: &[u8], share: f64) -> Vec<u8> {
-    let (out, _) = framed(&[stream]);
-    let from = out.borders[(out.borders.len() as f64 * share) as usize];
-    match &out.headers {
-        Some(headers) => [&headers[..], &out.bytes[from..]].concat(),
-        // Icecast does not look where frames begin.
-        None => {
-            assert_ne!(kind.codec, Codec::Ogg);
-            out.bytes[from + 50..].to_vec()
-        }
+    if kind.codec == Codec::Ogg {
+        joined(&framed(&[stream]).0, share)
+    } else {
+        stream[(stream.len() as f64 * share) as usize..].to_vec()
     }
 }
 
-/// Calls `check` for each kind, each in a thread of its own.
-fn for_each_kind(check: impl Fn(&Kind) + Sync) {
+/// Calls `check` for the kinds of which `wanted` is true.
+fn for_each_kind(wanted: impl Fn(&Kind) -> bool, check: impl Fn(&Kind) + Sync) {
     thread::scope(|scope| {
-        for kind in &KINDS {
-            scope.spawn(|| check(kind));
+        for kind in KINDS.iter().filter(|kind| wanted(kind)) {
+            let check = &check;
+            scope.spawn(move || check(kind));
         }
     });
 }
 
 /// Panics unless `found` is `want` but for some percent.
-fn assert_near(why: &str, found: usize, want: usize) {
-    assert!(found.abs_diff(want) <= want / 25, "{why}: {found} of {want} bytes decoded");
+fn assert_near(why: &str, found: usize, want: usize, percent: usize) {
+    assert!(found.abs_diff(want) * 100 <= want * percent, "{why}: {found} of {want} bytes decoded");
 }
 
 #[test]
 fn what_encoders_make_comes_out_whole_and_may_be_joined() {
-    for_each_kind(|kind| {
-        let stream = kind.encode(1);
-        let (out, codec) = framed(&[&stream]);
-        assert_eq!(codec, Some(kind.codec), "{}", kind.encoder);
-        if kind.codec == Codec::Ogg {
-            assert_eq!(out.bytes, stream, "{}", kind.encoder);
-        }
-        let want = kind.decoded_bytes("as it was made", &stream);
-        assert_near(kind.encoder, kind.decoded_bytes("framed", &out.bytes), want);
-        for share in [0.0, 0.3, 0.7] {
-            kind.decoded_bytes("joined", &joined(&out, share));
-        }
-    });
+    for_each_kind(
+        |_| true,
+        |kind| {
+            let stream = kind.encode(1);
+            let (out, codec) = framed(&[&stream]);
+            assert_eq!(codec, Some(kind.codec), "{}", kind.encoder);
+            if kind.codec == Codec::Ogg {
+                assert_eq!(out.bytes, stream, "{}", kind.encoder);
+            }
+            let want = kind.decoded_bytes("as it was made", &stream);
+            assert_near(kind.encoder, kind.decoded_bytes("framed", &out.bytes), want, 1);
+            for share in [0.0, 0.3, 0.7] {
+                kind.decoded_bytes("joined", &joined(&out, share));
+            }
+        },
+    );
 }
 
 #[test]
 fn a_stream_whose_upstream_is_dialled_anew_is_heard_once() {
-    for_each_kind(|kind| {
+    for_each_kind(Kind::chains, |kind| {
         let stream = kind.encode(1);
         let lost = &stream[..stream.len() * 6 / 10];
         let (out, _) = framed(&[lost, &burst(kind, &stream, 0.3)]);
         let want = kind.decoded_bytes("as it was made", &stream);
-        assert_near(kind.encoder, kind.decoded_bytes("interrupted", &out.bytes), want);
+        assert_near(kind.encoder, kind.decoded_bytes("interrupted", &out.bytes), want, 4);
         kind.decoded_bytes("joined after it", &joined(&out, 0.5));
         if kind.codec != Codec::Ogg {
-            let (whole, _) = framed(&[&stream]);
-            assert_eq!(out.bytes, whole.bytes, "{}", kind.encoder);
+            assert!(out.bytes == framed(&[&stream]).0.bytes, "{}: not the same", kind.encoder);
         }
     });
 }
 
 #[test]
 fn another_stream_goes_on_where_one_was_lost() {
-    for_each_kind(|kind| {
+    for_each_kind(Kind::chains, |kind| {
         let (one, other) = (kind.encode(1), kind.encode(2));
         let lost = &one[..one.len() / 2];
         let (out, codec) = framed(&[lost, &burst(kind, &other, 0.5), &burst(kind, &one, 0.5)]);
         assert_eq!(codec, Some(kind.codec), "{}", kind.encoder);
         let want = kind.decoded_bytes("as it was made", &one) / 2 * 3;
-        let found = kind.decoded_bytes("three halves", &out.bytes);
-        assert_near(kind.encoder, found, want);
+        // What is less is the page that was cut, and that which the burst began in.
+        assert_near(kind.encoder, kind.decoded_bytes("three halves", &out.bytes), want, 15);
     });
 }

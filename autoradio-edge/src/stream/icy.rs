@@ -143,11 +143,15 @@ pub fn block(title: Option<&Title>) -> Bytes {
     let text = cut(&title.text, BLOCK_BYTES_MAX - TITLE.len() - END.len());
     let mut bytes = BytesMut::with_capacity(1 + BLOCK_BYTES_MAX);
     bytes.put_u8(0);
-    [TITLE, text, END].into_iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in [TITLE, text, END] {
+        bytes.extend_from_slice(part);
+    }
     if let Some(url) = &title.url
         && bytes.len() + URL.len() + url.len() + END.len() <= 1 + BLOCK_BYTES_MAX
     {
-        [URL, url, END].into_iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in [URL, url, END] {
+            bytes.extend_from_slice(part);
+        }
     }
     let units = (bytes.len() - 1).div_ceil(UNIT_BYTES);
     bytes.resize(1 + units * UNIT_BYTES, 0);
@@ -157,12 +161,11 @@ pub fn block(title: Option<&Title>) -> Bytes {
 
 /// The front of `text`, of `bytes_max` at most.
 fn cut(text: &[u8], bytes_max: usize) -> &[u8] {
-    if text.len() <= bytes_max {
-        return text;
+    let front = &text[..text.len().min(bytes_max)];
+    match (std::str::from_utf8(text), std::str::from_utf8(front)) {
+        (Ok(_), Err(error)) => &front[..error.valid_up_to()],
+        _ => front,
     }
-    let end =
-        std::str::from_utf8(text).map_or(bytes_max, |text| text.floor_char_boundary(bytes_max));
-    &text[..end]
 }
 
 #[cfg(test)]

@@ -55,7 +55,9 @@ pub(super) fn page(at: At, packets: &[&[u8]], open: bool) -> Vec<u8> {
     page.extend_from_slice(&[0; 4]);
     page.extend_from_slice(&[lengths.len() as u8]);
     page.extend_from_slice(&lengths);
-    packets.iter().for_each(|packet| page.extend_from_slice(packet));
+    for packet in packets {
+        page.extend_from_slice(packet);
+    }
     sealed(&page)
 }
 

@@ -113,7 +113,7 @@ fn two_headers_do_not_prove_that_a_film_is_mpeg() {
         ("", Codec::Mpeg),
         ("video/webm", Codec::Raw),
     ] {
-        let (framer, _) = framed(content_type, [&stream[..30_000], &[0; 40_000]]);
+        let (framer, _) = framed(content_type, [&stream[..30_000], &vec![0; 40_000]]);
         let found = framer.codec();
         let raw_after_all = found == Some(Codec::Raw);
         assert_eq!(raw_after_all, want == Codec::Raw, "{content_type}: {found:?}");

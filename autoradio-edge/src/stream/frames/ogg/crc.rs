@@ -25,7 +25,7 @@ const fn shift(mut word: u32) -> u32 {
     let mut bit = 0;
     while bit < 8 {
         let carry = word >> 31;
-        word = word << 1 ^ carry * POLYNOMIAL;
+        word = (word << 1) ^ (carry * POLYNOMIAL);
         bit += 1;
     }
     word

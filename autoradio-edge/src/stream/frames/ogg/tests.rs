@@ -1,5 +1,7 @@
 //! Links, and what becomes of them.
 
+use proptest::prelude::*;
+
 use super::testing::pages;
 use super::*;
 use crate::stream::frames::testing::{
@@ -250,4 +252,36 @@ fn looking_through_damaged_pages_has_an_end() {
     }
     let pages = stream.len() / (27 + 255 + 255 * 255);
     assert!(looked < 4 * pages, "{looked} looks at {pages} pages");
+}
+
+proptest! {
+    #[test]
+    fn a_chain_is_proper_and_has_every_page_once(
+        upstreams in prop::collection::vec((any::<bool>(), 1..20_u32, 0..30_u32, 0..400_usize), 1..8),
+    ) {
+        let (mut serial, mut begun, mut next) = (0, 2_u32, 2_u32);
+        let mut wires = Vec::new();
+        for (other, count, back, cut) in upstreams {
+            (serial, begun) = if other { ((serial + 1) % 3, next) } else { (serial, begun) };
+            begun = next.saturating_sub(back).max(begun);
+            next += count;
+            let wire = [opus_headers(serial), audios(serial, begun..next)].concat();
+            wires.push(wire[..wire.len() - cut].to_vec());
+        }
+        let wires: Vec<&[u8]> = wires.iter().map(|wire| &wire[..]).collect();
+        let told = pages(&after_interruptions(&wires).bytes);
+        let (mut known, mut open) = (HashSet::new(), None);
+        for &(serial, _, flags, _) in &told {
+            if flags == FIRST {
+                prop_assert_eq!(open, None, "a link begins before the last has ended");
+                prop_assert!(known.insert(serial), "{} comes again", serial);
+                open = Some(serial);
+            }
+            prop_assert_eq!(open, Some(serial), "a page of no link");
+            open = open.filter(|_| flags != LAST);
+        }
+        let audio = told.iter().filter(|(_, sequence, flags, _)| *sequence > 1 && *flags == 0);
+        let sequences: Vec<u32> = audio.map(|(_, sequence, ..)| *sequence).collect();
+        prop_assert!(sequences.is_sorted_by(|one, two| one < two), "{:?}", sequences);
+    }
 }
