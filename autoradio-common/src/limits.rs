@@ -210,6 +210,17 @@ pub const STREAM_GUEST_BYTES_MAX: usize = 256;
 /// Time that listeners who are to hear another mount wait for it to play, in milliseconds.
 pub const STREAM_MOVE_MS_MAX: u64 = 10_000;
 
+/// Bytes of all header pages of an Ogg link, which every listener who joins gets first; a cover may be among them. A stream with
+/// more is passed on as it comes.
+pub const STREAM_OGG_HEADERS_BYTES_MAX: usize = 1024 * 1024;
+/// Logical streams in one Ogg link; pages of more are left out.
+pub const STREAM_OGG_STREAMS_MAX: usize = 32;
+/// Serial numbers of earlier logical streams that no later one of the same mount may have.
+pub const STREAM_OGG_SERIALS_REMEMBERED: usize = 1_024;
+/// Bytes of damaged Ogg pages that are looked through for other pages within them, more than bytes that have come; beyond
+/// that they are left out whole.
+pub const STREAM_OGG_DAMAGED_BYTES_MAX: usize = 256 * 1024;
+
 /// Mounts that one Icecast relays at one time. Icecast 2.4 compares all of them with all at each reload and answers
 /// nobody meanwhile: a third of a second at 500, more than a second at 1 000, half a minute at 10 000.
 pub const ICECAST_RELAYS_MAX: usize = 500;
