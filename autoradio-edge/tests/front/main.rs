@@ -2,6 +2,7 @@
 
 mod clients;
 mod cluster;
+mod hub;
 mod node;
 #[path = "../support/ports.rs"]
 mod ports;

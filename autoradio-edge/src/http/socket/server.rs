@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -36,6 +37,11 @@ use crate::stream::{Ended, Hub, HubSettings};
 const BACKLOG: i32 = 4_096;
 /// Pause after a failed accept: usually the process has no file descriptor left, and one may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that one port accepts within [`ACCEPT_TURN`]: a crowd that comes all at once waits in the kernel, and whoever
+/// listens already is written to meanwhile.
+const ACCEPTS_PER_TURN: u32 = 200;
+/// See [`ACCEPTS_PER_TURN`].
+const ACCEPT_TURN: Duration = Duration::from_millis(25);
 
 /// What the front has to know of its node and cluster.
 #[derive(Clone)]
@@ -271,7 +277,15 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
+    let mut turns = tokio::time::interval(ACCEPT_TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut accepted_in_turn = 0;
     loop {
+        accepted_in_turn += 1;
+        if accepted_in_turn > ACCEPTS_PER_TURN {
+            turns.tick().await;
+            accepted_in_turn = 1;
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.cancel.cancelled() => return,
