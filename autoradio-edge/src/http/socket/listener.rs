@@ -54,7 +54,7 @@ pub(super) async fn serve(
     let head = &request.head;
     let verdict = match judge(shared, &client, request, mount, landed).await {
         Ok(verdict) => verdict,
-        Err(error) => return refuse(client, head.version, &error).await,
+        Err(error) => return Box::pin(refuse(client, head.version, &error)).await,
     };
     match verdict {
         Verdict::Elsewhere(location) => {
@@ -65,9 +65,9 @@ pub(super) async fn serve(
         Verdict::Here(tuned, seat, address) => {
             redirect::note_served(&shared.settings);
             let titles = head.field_text("Icy-MetaData") == Some("1");
-            let held = Box::new(Held { seat, _place: place });
+            let holding = Box::new(Held { seat, _place: place });
             // It fails only if the client has gone.
-            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, held);
+            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, holding);
         }
     }
 }

@@ -39,7 +39,7 @@ const BACKLOG: i32 = 4_096;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Connections that one port accepts within [`ACCEPT_TURN`]: a crowd that comes all at once waits in the kernel, and whoever
 /// listens already is written to meanwhile.
-const ACCEPTS_PER_TURN: u32 = 200;
+const ACCEPTS_PER_TURN: u32 = 400;
 /// See [`ACCEPTS_PER_TURN`].
 const ACCEPT_TURN: Duration = Duration::from_millis(25);
 
@@ -350,6 +350,8 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
+/// Reads the head and serves what is asked for. What is done then has memory of its own, so that those who connect and say
+/// nothing hold little.
 async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
     if tcp::tune(&client).is_err() {
         return;
@@ -358,19 +360,22 @@ async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
         sniffed = sniff(&mut client, Duration::from_millis(HTTP_HEAD_MS_MAX)) => sniffed,
         () = shared.cancel.cancelled() => return,
     };
-    let request = match sniffed {
-        Ok(request) => request,
+    match sniffed {
+        Ok(request) => Box::pin(serve_request(shared, client, request, place)).await,
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
-            return refuse(client, HttpVersion::Http10, &error).await;
+            Box::pin(refuse(client, HttpVersion::Http10, &error)).await;
         }
-    };
+    }
+}
+
+async fn serve_request(shared: &Shared, mut client: TcpStream, request: Sniffed, place: Place) {
     let head = &request.head;
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
     let served = match &route {
         Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
-            return pages::serve(shared, client, &request).await;
+            return Box::pin(pages::serve(shared, client, &request)).await;
         }
         Route::Listener(mount) => {
             return listener::serve(shared, client, &request, (mount, false), place).await;
@@ -378,11 +383,11 @@ async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
         Route::Landed(mount) => {
             return listener::serve(shared, client, &request, (mount, true), place).await;
         }
-        other => serve_sniffed(shared, &mut client, &request, other).await,
+        other => Box::pin(serve_sniffed(shared, &mut client, &request, other)).await,
     };
     match served {
         Ok(()) => {}
-        Err(error) => refuse(client, head.version, &error).await,
+        Err(error) => Box::pin(refuse(client, head.version, &error)).await,
     }
 }
 
