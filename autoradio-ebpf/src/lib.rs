@@ -72,7 +72,7 @@ fn try_answer(
     }
     let query = query::parse(ctx, datagram, scratch, generation)?;
     let mut answer = zone::look_up(&query, datagram.family, settings, scratch)?;
-    let options = options::reply(&query, datagram.family, settings, scratch);
+    let options = options::reply(ctx, &query, datagram.family, settings, scratch);
     if settings.rate.is_on() && !options.has_valid_cookie {
         match client::rate(datagram.family, settings, now_ns, scratch) {
             Rate::Answer => {}

@@ -18,7 +18,7 @@ use aya_ebpf::maps::ring_buf::RingBufEntry;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
 
 /// Bytes of a message that can be read by a masked offset: a power of two above the longest query's.
-const MESSAGE_ROOM: usize = 1024;
+pub const MESSAGE_ROOM: usize = 1024;
 /// Where the message starts in the buffer, in bytes, so that the name starts at a whole word.
 pub const MESSAGE_AT: usize = 4;
 /// Words of the message buffer: reads at a masked offset stay inside.
