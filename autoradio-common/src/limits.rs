@@ -41,7 +41,7 @@ pub const KERNEL_NAMES_MAX: u32 = 16_384;
 pub const KERNEL_VARIANTS_MAX: u32 = 5_120;
 /// Slot tables of one zone generation in the kernel: one for each set of several variants that differs from the others.
 pub const KERNEL_SLOT_TABLES_MAX: u32 = 64;
-/// Client prefixes whose rate the kernel remembers; of more, those least recently heard are forgotten.
+/// Client prefixes whose rate the kernel knows at one time; those that owe least are forgotten for new ones.
 pub const KERNEL_PREFIXES_MAX: u32 = 65_536;
 /// Bytes of the ring buffer of traced queries: about 2 000 of them. A full one loses what comes next.
 pub const KERNEL_TRACE_BYTES: u32 = 256 * 1024;

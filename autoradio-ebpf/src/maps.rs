@@ -5,7 +5,7 @@ use autoradio_common::limits::{
     KERNEL_TRACE_BYTES, KERNEL_VARIANTS_MAX,
 };
 use autoradio_common::prefix::{GOLDEN_GAMMA, sticky_draw};
-use autoradio_common::rate::Bucket;
+use autoradio_common::rate::{RATE_WAYS, RateSet, set_index};
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
@@ -15,7 +15,7 @@ use autoradio_common::zone::{
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, HashMap, PerCpuArray, RingBuf};
 
 /// Bytes of a message that can be read by a masked offset: a power of two above the longest query's.
 pub const MESSAGE_ROOM: usize = 1024;
@@ -25,6 +25,10 @@ pub const MESSAGE_AT: usize = 4;
 const MESSAGE_WORDS: usize = (MESSAGE_AT + MESSAGE_ROOM + 8) / 8 + 1;
 /// Words of a name's key.
 pub const KEY_WORDS: usize = NAME_KEY_BYTES / 8;
+
+/// Sets of the rates.
+const RATE_SETS: u32 = KERNEL_PREFIXES_MAX / RATE_WAYS as u32;
+const _: () = assert!(RATE_SETS.is_power_of_two());
 
 /// Room to work in: the BPF stack holds 512 bytes only, and what stands here the verifier does not follow, which keeps the
 /// paths through the program that it must tell apart few.
@@ -98,7 +102,7 @@ static LATENCY: PerCpuArray<u64> = PerCpuArray::with_max_entries(KERNEL_LATENCY_
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static RATES: LruHashMap<u64, Bucket> = LruHashMap::with_max_entries(KERNEL_PREFIXES_MAX, 0);
+static RATES: Array<RateSet> = Array::with_max_entries(RATE_SETS, 0);
 #[map]
 static TRACE: RingBuf = RingBuf::with_byte_size(KERNEL_TRACE_BYTES, 0);
 
@@ -269,19 +273,14 @@ pub fn zone(half: u32) -> Option<&'static ZoneHead> {
     ZONES.get(half)
 }
 
-/// The bucket of a client prefix; `None` where it has none yet.
+/// The set in which the bucket of a client prefix stands.
 #[inline(always)]
-pub fn bucket(prefix: &u64) -> Option<&'static mut Bucket> {
-    let bucket = RATES.get_ptr_mut(prefix)?;
+pub fn rate_set(prefix: u64, secret: u64) -> Option<&'static mut RateSet> {
+    let set = RATES.get_ptr_mut(set_index(prefix, secret, RATE_SETS as usize) as u32)?;
     // SAFETY: elements live as long as the program. Another CPU may write the same one: then one of both answers is not
-    // counted, or the element has just become another prefix's; each word stays whole, and both do no harm.
-    Some(unsafe { &mut *bucket })
-}
-
-/// Remembers the bucket of a new prefix. Where that fails the next query tries again.
-#[inline(always)]
-pub fn add_bucket(prefix: &u64, bucket: &Bucket) {
-    let _ = RATES.insert(prefix, bucket, 0);
+    // counted, or counted on the bill of a prefix that takes the same cell just now; each word stays whole, and both do no
+    // harm.
+    Some(unsafe { &mut *set })
 }
 
 /// Room for a traced query; `None` while the buffer is full.

@@ -203,7 +203,8 @@ fn parse_opt(
     start: usize,
     query: &mut Query,
 ) -> Result<(), Verdict> {
-    let (family, end, options) = (datagram.family, datagram.message_bytes, start + OPT_RECORD.len());
+    let (family, end, options) =
+        (datagram.family, datagram.message_bytes, start + OPT_RECORD.len());
     if options > end {
         return Err(Verdict::PassEdns);
     }
