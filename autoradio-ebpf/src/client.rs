@@ -18,9 +18,7 @@ pub fn prefix(family: Family, scratch: &Scratch) -> u64 {
 }
 
 /// Takes one answer out of the bucket of the client's network.
-///
-/// A function of its own: the verifier walks its paths through the set once, not with all that comes after.
-#[inline(never)]
+#[inline(always)]
 pub fn rate(family: Family, settings: &KernelSettings, now_ns: u64, scratch: &Scratch) -> Rate {
     let prefix = prefix(family, scratch);
     match maps::rate_set(prefix, settings.rate_secret) {

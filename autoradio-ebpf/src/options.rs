@@ -213,7 +213,9 @@ fn cookie_words(ctx: &XdpContext, scratch: &Scratch, family: Family) -> [u64; 3]
 }
 
 /// Makes the cookie option. Says whether the query's cookie was valid.
-#[inline(never)]
+///
+/// No function of its own: on processors whose returns the kernel makes safe (SRSO), each costs about 10 ns.
+#[inline(always)]
 fn bake(
     ctx: &XdpContext,
     scratch: &mut Scratch,
