@@ -60,8 +60,8 @@ const _: () = {
     assert!(KERNEL_NAME_HOMES.is_power_of_two());
     assert!(size_of::<NamedRecord>() == 4 + size_of::<NameRecord>() + NAME_KEY_BYTES);
     // The name is compared by whole words.
-    assert!(size_of::<NamedRecord>() % 8 == 0);
-    assert!(core::mem::offset_of!(NamedRecord, key) % 8 == 0);
+    assert!(size_of::<NamedRecord>().is_multiple_of(8));
+    assert!(core::mem::offset_of!(NamedRecord, key).is_multiple_of(8));
 };
 
 #[cfg(feature = "user")]

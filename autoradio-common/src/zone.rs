@@ -176,7 +176,8 @@ impl Variant {
 const _: () = {
     assert!(size_of::<NameKey>() == NAME_KEY_BYTES);
     assert!(size_of::<NameRecord>() == 5 * 4);
-    assert!(2 * KERNEL_VARIANTS_MAX <= NONE as u32 && 2 * KERNEL_SLOT_TABLES_MAX <= NONE as u32);
+    assert!(2 * KERNEL_VARIANTS_MAX <= NONE as u32);
+    assert!(2 * KERNEL_SLOT_TABLES_MAX <= NONE as u32);
     assert!(size_of::<ZoneHead>() == NAME_KEY_BYTES + 8);
     assert!(size_of::<SlotTable>() == SLOTS);
     assert!(size_of::<Variant>() == 16 + VARIANT_ROOM);

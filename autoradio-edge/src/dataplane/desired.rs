@@ -80,19 +80,18 @@ impl Desired {
             entries.sort_by_cached_key(|(name, _)| (labels(name.as_bytes()), (*name).clone()));
             entries.truncate(names_max);
         }
-        let key = |(name, of_name): (&WireName, &NameSets)| {
-            let key = NameKey::new(name.as_bytes())?;
-            Some((key, key.hash(), sets.of_name(of_name)))
+        let keyed = |(name, of_name): (&WireName, &NameSets)| {
+            Some((NameKey::new(name.as_bytes())?, sets.of_name(of_name)))
         };
-        let named: Vec<_> = entries.into_iter().filter_map(key).collect();
-        let hashes: Vec<_> = named.iter().map(|(_, hash, _)| *hash).collect();
-        let placed = places(&hashes).into_iter().zip(named);
-        let names: Vec<_> = placed
-            .filter_map(|(place, (key, hash, sets))| {
-                names_left_out += usize::from(place.is_none());
-                Some(DesiredName { place: place?, tag: tag(hash), key, sets })
-            })
-            .collect();
+        let keyed: Vec<_> = entries.into_iter().filter_map(keyed).collect();
+        let hashes: Vec<_> = keyed.iter().map(|(key, _)| key.hash()).collect();
+        let mut names = Vec::with_capacity(keyed.len());
+        for (((key, sets), hash), place) in keyed.into_iter().zip(&hashes).zip(places(&hashes)) {
+            match place {
+                Some(place) => names.push(DesiredName { place, tag: tag(*hash), key, sets }),
+                None => names_left_out += 1,
+            }
+        }
         Self {
             apex: NameKey::new(zone.apex.as_bytes()),
             apex_bytes: zone.apex.as_bytes().len(),
