@@ -349,6 +349,20 @@ mod tests {
     }
 
     #[test]
+    fn whatever_names_stood_in_a_half_give_way() {
+        let (zone, first) = (zone_at(1, 3), NAME_PLACES);
+        let key = NameKey::new(zone.apex.child("gone").as_bytes()).expect("short");
+        let gone = NamedRecord { tag: 7, key, ..NamedRecord::NOBODY };
+        let mut half = Half::new(1, vec![gone; NAME_PLACES as usize]);
+        let mut maps = Maps::default();
+        maps.names.extend((0..NAME_PLACES).map(|place| (first + place, gone)));
+        maps.apply(&half.plan(&Desired::new(&zone)));
+        let mut clean = Maps::default();
+        clean.apply(&empty(1).plan(&Desired::new(&zone)));
+        assert_eq!((maps.names.len(), &maps.names), (zone.names.len(), &clean.names));
+    }
+
+    #[test]
     fn what_does_not_fit_is_left_to_userspace_and_said() {
         let mut zone = zone_at(1, 3);
         for number in 0..KERNEL_VARIANTS_MAX {
