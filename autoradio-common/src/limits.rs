@@ -36,6 +36,10 @@ pub const VARIANTS_PER_NAME_MAX: usize = 256;
 pub const VARIANT_BYTES_MAX: usize = 512;
 /// Names of one zone generation in the kernel: all nodes, all mounts, and some to spare. Of more, userspace answers the rest.
 pub const KERNEL_NAMES_MAX: u32 = 16_384;
+/// Places of the kernel's table where names are looked for first. It is never more than half full, so that ways are short.
+pub const KERNEL_NAME_HOMES: u32 = 2 * KERNEL_NAMES_MAX;
+/// Places that the kernel looks for a name in. Userspace answers for a name that has no place there, as for those over the limit.
+pub const KERNEL_NAME_PROBES_MAX: u32 = 16;
 /// Variants of one zone generation in the kernel: those of the listeners' answers in both families, and of each node in both
 /// families its own and those of the mounts it holds.
 pub const KERNEL_VARIANTS_MAX: u32 = 5_120;
