@@ -27,12 +27,13 @@ use crate::rig::{Process, wait_until};
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) connections_max: usize,
+    pub(crate) connections_per_address: u32,
     pub(crate) icecast_proxy: bool,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { connections_max: 16_384, icecast_proxy: true }
+        Self { connections_max: 16_384, connections_per_address: 0, icecast_proxy: true }
     }
 }
 
@@ -70,6 +71,7 @@ impl Node {
             ports: vec![port],
             secrets: secrets(),
             connections_max: kind.connections_max,
+            connections_per_address: kind.connections_per_address,
             standing: stands,
             own_state: OwnState::new(|| unreachable!("no test asks for it")),
             icecast_proxy: kind.icecast_proxy,
@@ -78,6 +80,7 @@ impl Node {
             icecast: (Ipv4Addr::LOCALHOST, icecast_port).into(),
             gate: gate.clone(),
             titles: titles.clone(),
+            ended: None,
         };
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
         let sources = Sources {
