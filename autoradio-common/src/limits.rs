@@ -144,6 +144,16 @@ pub const HTTP_DIRECT_CHECKS_PER_S: u32 = 5;
 pub const HTTP_DIRECT_CHECKS_BURST: u32 = 10;
 /// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
 pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
+/// Longest line with which a SHOUTcast source logs in, in bytes: a mount's path, encoded, and a password.
+pub const HTTP_LOGIN_BYTES_MAX: usize = 1_100;
+/// Programs that are asked at one time who may listen, and as many that are told who has left.
+pub const HTTP_AUTH_ASKING_MAX: usize = 64;
+/// Longest time until such a program has answered, the wait for a turn included, in milliseconds.
+pub const HTTP_AUTH_MS_MAX: u64 = 5_000;
+/// Listeners that have left of whom a program is still to be told; of more it is not.
+pub const HTTP_AUTH_WAITING_MAX: usize = 4_096;
+/// Longest time after the front was told to stop that programs are told of who has left, in milliseconds.
+pub const HTTP_AUTH_TOLD_LATE_MS_MAX: u64 = 1_000;
 /// Longest chunk-size line or trailer section of a chunked body, in bytes.
 pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.

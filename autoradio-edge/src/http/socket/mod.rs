@@ -7,10 +7,13 @@ mod tcp;
 
 // What is done for each kind of client.
 mod listener;
+mod listener_auth;
+mod login;
 mod metadata;
 mod pages;
 mod peers;
 mod redirect;
+mod shoutcast;
 mod source;
 mod title;
 mod tunnel;
@@ -22,4 +25,6 @@ mod evict;
 mod icecast;
 mod master;
 
+pub(super) use listener_auth::Leave;
+pub use listener_auth::ListenerGate;
 pub use server::{Front, FrontSettings};

@@ -18,16 +18,15 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
-use super::sniff::{Sniffed, sniff};
-use super::{evict, listener, metadata, pages, peers, source, tcp};
-use crate::cluster::{
-    Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
-};
+use super::listener_auth::ListenerGate;
+use super::sniff::{Manner, Opening, Sniffed, sniff};
+use super::{evict, listener, metadata, pages, peers, shoutcast, source, tcp};
+use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::addresses::{Addresses, Counted};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
-use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
+use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate, TrustedProxies};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
 use crate::stream::{Ended, Hub, HubSettings};
@@ -70,12 +69,18 @@ pub struct FrontSettings {
     pub titles: TitleWriter,
     /// Where listeners that have gone are told.
     pub ended: Option<mpsc::Sender<Ended>>,
+    /// Who may listen to mounts that are not open to all.
+    pub listener_gate: Arc<ListenerGate>,
+    /// Proxies that may say whose connection theirs is.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// The front's listening sockets, open and not served yet.
 #[derive(Debug)]
 pub struct Front {
     listeners: Vec<TcpListener>,
+    /// Where SHOUTcast sources may come, too.
+    shoutcast: Option<TcpListener>,
 }
 
 /// Places for connections, counted over all ports.
@@ -142,7 +147,7 @@ pub(super) struct Shared {
     pub(super) desk: Arc<SourceDesk>,
     pub(super) hub: Arc<Hub>,
     pub(super) cancel: CancellationToken,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
 }
 
 impl Front {
@@ -150,7 +155,19 @@ impl Front {
     pub fn bind(ports: &[u16]) -> Result<Self, FrontError> {
         let open = |&port: &u16| listen(port).map_err(|source| FrontError::Port { port, source });
         let listeners = ports.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { listeners })
+        Ok(Self { listeners, shoutcast: None })
+    }
+
+    /// Opens a port for SHOUTcast sources as well; it takes everything else, too.
+    pub fn with_shoutcast(mut self, port: u16) -> Result<Self, FrontError> {
+        let opened = listen(port).map_err(|source| FrontError::ShoutcastPort { port, source })?;
+        self.shoutcast = Some(opened);
+        Ok(self)
+    }
+
+    /// The port for SHOUTcast sources.
+    pub fn shoutcast_port(&self) -> Option<u16> {
+        Some(self.shoutcast.as_ref()?.local_addr().ok()?.port())
     }
 
     /// The ports that are open, in the order they were asked for.
@@ -174,6 +191,7 @@ impl Front {
         let hub_settings = HubSettings {
             node: settings.node.clone(),
             icecast: settings.icecast,
+            secrets: settings.secrets.clone(),
             ended: settings.ended.clone(),
         };
         let shared = Arc::new(Shared {
@@ -191,9 +209,15 @@ impl Front {
             shared.settings.connections_per_address,
         );
         let accepting = TaskTracker::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
+        let http = self.listeners.into_iter().map(|listener| (listener, false));
+        for (listener, logins) in http.chain(self.shoutcast.map(|listener| (listener, true))) {
+            let (shared, connections) = (shared.clone(), connections.clone());
+            accepting.spawn(accept((listener, logins), shared, connections, room.clone()));
         }
+        let told = shared.clone();
+        accepting.spawn(async move {
+            told.settings.listener_gate.tell_departures(&told.cancel).await;
+        });
         accepting.spawn(forget_deleted_mounts(shared.clone()));
         let evicting = shared.clone();
         accepting.spawn(async move {
@@ -227,20 +251,10 @@ impl Shared {
         master_of(placement, mount, (node, *icecast))
     }
 
-    /// Whether the head carries the mount's source credentials.
-    pub(super) async fn authorize(
-        &self,
-        head: &RequestHead,
-        record: &MountRecord,
-    ) -> Result<(), FrontError> {
-        let allowed = self.verifier.allows(head, record).await;
-        let verdict = match allowed {
-            Ok(true) => "granted",
-            Ok(false) => "denied",
-            Err(_) => "busy",
-        };
-        metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
+    /// How the connection of `client` is read.
+    fn manner(&self, client: &TcpStream, logins: bool) -> io::Result<Manner<'_>> {
+        let (peer, proxies) = (client.peer_addr()?.ip(), &self.settings.trusted_proxies);
+        Ok(Manner { peer, proxies, logins, longest: Duration::from_millis(HTTP_HEAD_MS_MAX) })
     }
 }
 
@@ -270,7 +284,12 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
+async fn accept(
+    (listener, logins): (TcpListener, bool),
+    shared: Arc<Shared>,
+    connections: TaskTracker,
+    room: Room,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -293,7 +312,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
             }
         };
         let shared = shared.clone();
-        connections.spawn(async move { serve(&shared, client, place).await });
+        connections.spawn(async move { serve(&shared, client, logins, place).await });
     }
 }
 
@@ -336,16 +355,19 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
-    if tcp::tune(&client).is_err() {
-        return;
-    }
-    let sniffed = tokio::select! {
-        sniffed = sniff(&mut client, Duration::from_millis(HTTP_HEAD_MS_MAX)) => sniffed,
+async fn serve(shared: &Shared, mut client: TcpStream, logins: bool, place: Place) {
+    let tuned = tcp::tune(&client).and_then(|()| shared.manner(&client, logins));
+    let Ok(manner) = tuned else { return };
+    let opening = tokio::select! {
+        opening = sniff(&mut client, manner) => opening,
         () = shared.cancel.cancelled() => return,
     };
-    let request = match sniffed {
-        Ok(request) => request,
+    let request = match opening {
+        Ok(Opening::Http(request)) => request,
+        Ok(Opening::Login { login, rest, from }) => {
+            metrics::counter!("autoradio_http_requests_total", "route" => "shoutcast").increment(1);
+            return shoutcast::serve(shared, client, &login.text, rest, from).await;
+        }
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
             return refuse(client, HttpVersion::Http10, &error).await;
@@ -383,6 +405,7 @@ async fn serve_sniffed(
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
+        Route::ShoutcastTitle(query) => return shoutcast::set_title(shared, client, query).await,
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
@@ -419,7 +442,14 @@ pub(super) async fn refuse(mut client: TcpStream, version: HttpVersion, error: &
     let bytes = reply.to_bytes(version);
     let writing =
         tokio::time::timeout(Duration::from_millis(HTTP_STALL_MS_MAX), client.write_all(&bytes));
-    if !matches!(writing.await, Ok(Ok(()))) || client.shutdown().await.is_err() {
+    if matches!(writing.await, Ok(Ok(()))) {
+        linger(&mut client).await;
+    }
+}
+
+/// Ends a refused connection: reads for a while what the client is still sending.
+pub(super) async fn linger(client: &mut TcpStream) {
+    if client.shutdown().await.is_err() {
         return;
     }
     let mut dropped = [0; 4 * 1024];

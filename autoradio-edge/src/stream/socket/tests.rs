@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::Seat;
 use crate::clock;
-use crate::cluster::{Master, MountPath, MountRecord, Snapshot};
+use crate::cluster::{IcecastSecrets, Master, MountPath, MountRecord, Snapshot};
 use crate::placement::tests::one_node_snapshot;
 use crate::placement::{Placement, place};
 use crate::stream::{Ended, Guest, Hub, HubSettings, StreamError};
@@ -138,7 +138,16 @@ impl Rig {
         }
         let (placement, placements) = watch::channel(Arc::new(place(&snapshot)));
         let (sender, ended) = mpsc::channel(8);
-        let settings = HubSettings { node, icecast: icecast.address, ended: Some(sender) };
+        let settings = HubSettings {
+            node,
+            icecast: icecast.address,
+            secrets: IcecastSecrets {
+                source_password: String::new(),
+                relay_password: "relays".to_owned(),
+                admin_password: String::new(),
+            },
+            ended: Some(sender),
+        };
         let hub = Hub::start(settings, placements);
         Self { icecast, hub, snapshot, placement, ended }
     }
