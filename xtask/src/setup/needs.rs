@@ -74,12 +74,14 @@ use Group::{Always, Linker};
 pub(super) const COMPILER: &str = "rustc-web";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 30] = [
+pub(super) const NEEDS: [Need; 32] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
     always("ffmpeg", "ffmpeg", "sources and the judge of what listeners hear"),
     always("oggfwd", "oggfwd", "a source that is libshout"),
+    always("libshout-tools", "shout", "a source that speaks all that libshout does"),
+    always("ezstream", "ezstream", "a source that is libshout without TLS"),
     always("liquidsoap", "liquidsoap", "a source with forms of its own"),
     always("bind9-dnsutils", "dig", "DNS queries as a user sends them"),
     always("knot-dnsutils", "kdig", "DNS queries with every option"),

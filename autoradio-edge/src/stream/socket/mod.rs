@@ -8,6 +8,8 @@ mod tune;
 mod upstream;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;

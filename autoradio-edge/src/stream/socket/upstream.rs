@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::dial::{Connection, dial};
 use crate::clock;
 use crate::cluster::MountPath;
+use crate::icecast::relay_credentials;
 use crate::placement::Placement;
 use crate::stream::channel::{Channel, Phase};
 use crate::stream::continuity::Continuity;
@@ -273,10 +274,13 @@ fn fits(channel: &Channel, head: &StreamHead) -> Result<(), StreamError> {
 async fn ask(hub: &Hub, mount: &MountPath) -> Result<Connection, StreamError> {
     let before = standing(hub, mount);
     let address = before.address.clone()?;
+    let placement = hub.placements.borrow().clone();
+    let record = placement.mounts.get(mount).map(|placed| &*placed.record);
+    let own = record.and_then(|record| relay_credentials(&hub.settings.secrets, record));
     // The hub never closes its turns.
     let _turn = hub.dials.acquire().await;
     tokio::select! {
-        asked = dial(address, mount) => asked,
+        asked = dial(address, mount, own.as_deref()) => asked,
         () = moves(hub, mount, &before) => Err(StreamError::NoMaster),
     }
 }
