@@ -20,6 +20,11 @@ pub fn unix_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The moment as HTTP writes it (RFC 9110 §5.6.7).
+pub fn http_date() -> String {
+    httpdate::fmt_http_date(SystemTime::now())
+}
+
 /// Milliseconds on the boot-time clock, which never goes back.
 pub fn boot_ms() -> u64 {
     boot_ns() / 1_000_000
@@ -34,7 +39,7 @@ pub fn boot_ns() -> u64 {
     nanoseconds(nix::time::ClockId::CLOCK_BOOTTIME)
 }
 
-/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC`), the one that the kernel program reads: unlike the boot-time
+/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC`), the one of the queries that the kernel program shows: unlike the boot-time
 /// clock it stands still while the machine sleeps.
 ///
 /// # Panics
@@ -44,8 +49,21 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(nix::time::ClockId::CLOCK_MONOTONIC)
 }
 
+/// Length of the kernel's tick in nanoseconds: its coarse clocks go on by as much.
+///
+/// # Panics
+///
+/// Never on Linux, which always has this clock.
+pub fn tick_ns() -> u64 {
+    let clock = nix::time::ClockId::CLOCK_MONOTONIC_COARSE;
+    whole(nix::time::clock_getres(clock).expect("Linux always has this clock"))
+}
+
 fn nanoseconds(clock: nix::time::ClockId) -> u64 {
-    let time = nix::time::clock_gettime(clock).expect("Linux always has this clock");
+    whole(nix::time::clock_gettime(clock).expect("Linux always has this clock"))
+}
+
+fn whole(time: nix::sys::time::TimeSpec) -> u64 {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     seconds * 1_000_000_000 + nanos

@@ -174,6 +174,7 @@ impl Node {
             ports: self.config.http_ports.clone(),
             secrets: self.cluster.secrets.clone(),
             connections_max: self.config.clients_max as usize,
+            connections_per_address: self.config.connections_per_address,
             standing: self.cluster.standing.clone(),
             own_state: self.cluster.own_state.clone(),
             icecast_proxy: self.config.icecast_proxy,
@@ -182,6 +183,7 @@ impl Node {
             ledger: self.ledger.clone(),
             gate: self.gate.clone(),
             titles: self.cluster.titles.clone(),
+            ended: None,
             listener_gate: self.listener_gate.clone(),
             trusted_proxies: self.config.trusted_proxies.clone(),
         };

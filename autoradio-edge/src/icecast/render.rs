@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use autoradio_common::limits::{HTTP_HEAD_MS_MAX, ICECAST_RELAYS_MAX, MOUNTS_MAX};
 use quick_xml::escape::escape;
 
+use super::relay_credentials::RELAY_USER;
 use crate::api::{LISTENER_AUTH_PATH, SOURCE_AUTH_PATH};
 use crate::cluster::{HttpUrl, IcecastSecrets, MountPath, NodeName, NodeRecord};
 use crate::placement::{PlacedMount, Placement};
@@ -22,9 +23,6 @@ const CLIENT_TIMEOUT_S: u32 = 30;
 
 /// Pause before a stream that could not be pulled, or has ended, is asked for again, in seconds. Icecast's own is two minutes.
 const PULL_INTERVAL_S: u32 = 5;
-
-/// Name under which the cluster's relays listen.
-pub(crate) const RELAY_USER: &str = "relay";
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]

@@ -74,6 +74,7 @@ impl Node {
             ports: vec![port],
             secrets: secrets(),
             connections_max: kind.connections_max,
+            connections_per_address: 0,
             standing: stands,
             own_state: OwnState::new(|| unreachable!("no test asks for it")),
             icecast_proxy: kind.icecast_proxy,
@@ -82,6 +83,7 @@ impl Node {
             icecast: (Ipv4Addr::LOCALHOST, icecast_port).into(),
             gate: gate.clone(),
             titles: titles.clone(),
+            ended: None,
             listener_gate: listener_gate.clone(),
             trusted_proxies: (kind.trusted_proxy.into_iter())
                 .map(|network| network.parse().expect("a network"))

@@ -21,7 +21,7 @@ use tracing::debug;
 
 use super::sniff::Sniffed;
 use crate::clock;
-use crate::cluster::{HttpUrl, IcecastSecrets, MountRecord};
+use crate::cluster::{HttpUrl, MountRecord};
 use crate::http::auth::{Credentials, Verifier};
 use crate::http::listener_auth::{Visitor, request};
 use crate::http::route::{parameters, record_of};
@@ -246,11 +246,6 @@ async fn tell(departure: Departure) {
         metrics::counter!("autoradio_http_listener_departures_dropped_total").increment(1);
         debug!(url = url.authority(), "nobody could be told that a listener has left");
     }
-}
-
-/// What a front shows an Icecast to get a mount's stream, where Icecast asks its daemon about listeners: the front has judged its own.
-pub(super) fn relay_credentials(secrets: &IcecastSecrets, record: &MountRecord) -> Option<String> {
-    record.asks_listeners().then(|| Credentials::basic(RELAY_USER, &secrets.relay_password))
 }
 
 /// Posts a form, and whether the answer lets a listener in.

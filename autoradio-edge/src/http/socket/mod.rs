@@ -1,6 +1,7 @@
 //! The work of the front: everything that holds a connection, to a client or to an Icecast.
 
 // From the accepted connection to the decision.
+mod door;
 mod server;
 mod sniff;
 mod tcp;
@@ -24,7 +25,6 @@ mod desk;
 mod evict;
 mod icecast;
 mod master;
-mod turns;
 
 pub(super) use listener_auth::Leave;
 pub use listener_auth::ListenerGate;

@@ -1,26 +1,24 @@
 //! The front's sockets: listens, reads heads, hands every request to the file that serves it, and stops cleanly.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_PEERS_MAX, HTTP_REFUSALS_MAX,
-    HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+    HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
+use super::door::{Place, Room, accept, listen};
 use super::listener_auth::ListenerGate;
 use super::sniff::{Manner, Opening, Sniffed, sniff};
-use super::turns::Turns;
 use super::{evict, listener, metadata, pages, peers, shoutcast, source, tcp};
 use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::auth::Verifier;
@@ -29,11 +27,7 @@ use crate::http::route::{Route, master_of, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate, TrustedProxies};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
-
-/// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 4_096;
-/// Pause after a failed accept: usually the process has no file descriptor left, and one may come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+use crate::stream::{Ended, Hub, HubSettings};
 
 /// What the front has to know of its node and cluster.
 #[derive(Clone)]
@@ -46,9 +40,10 @@ pub struct FrontSettings {
     pub ports: Vec<u16>,
     /// Passwords towards the cluster's Icecasts.
     pub secrets: IcecastSecrets,
-    /// Clients at one time that the process has descriptors for, two each: a listener is a connection to its Icecast
-    /// too. [`HTTP_CONNECTIONS_MAX`] holds above it.
+    /// Clients at one time that the process has descriptors for. [`HTTP_CONNECTIONS_MAX`] holds above it.
     pub connections_max: usize,
+    /// Connections that one address may have, 0: any number.
+    pub connections_per_address: u32,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
     /// What peers are answered.
@@ -65,6 +60,8 @@ pub struct FrontSettings {
     pub gate: Arc<SourceGate>,
     /// Keeps the titles that sources set.
     pub titles: TitleWriter,
+    /// Where listeners that have gone are told.
+    pub ended: Option<mpsc::Sender<Ended>>,
     /// Who may listen to mounts that are not open to all.
     pub listener_gate: Arc<ListenerGate>,
     /// Proxies that may say whose connection theirs is.
@@ -79,35 +76,14 @@ pub struct Front {
     shoutcast: Option<TcpListener>,
 }
 
-/// Places for connections, counted over all ports.
-#[derive(Clone)]
-struct Room {
-    connections_max: usize,
-    places: Arc<Semaphore>,
-    /// Places for telling clients that there is none of the others.
-    refusals: Arc<Semaphore>,
-    /// Places for peers that ask while there is none of the others.
-    peers: Arc<Semaphore>,
-}
-
-impl Room {
-    fn new(connections_max: usize) -> Self {
-        Self {
-            connections_max,
-            places: Arc::new(Semaphore::new(connections_max)),
-            refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
-            peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
-        }
-    }
-}
-
 /// What every connection shares.
 pub(super) struct Shared {
     pub(super) settings: FrontSettings,
     pub(super) placements: watch::Receiver<Arc<Placement>>,
     pub(super) stats: Arc<FrontStats>,
     pub(super) desk: Arc<SourceDesk>,
-    pub(super) turns: Turns,
+    pub(super) hub: Arc<Hub>,
+    pub(super) room: Room,
     pub(super) cancel: CancellationToken,
     pub(super) verifier: Verifier,
 }
@@ -150,22 +126,28 @@ impl Front {
         cancel: CancellationToken,
     ) {
         info!(ports = ?self.local_ports(), "front open");
+        let hub_settings = HubSettings {
+            node: settings.node.clone(),
+            icecast: settings.icecast,
+            secrets: settings.secrets.clone(),
+            ended: settings.ended.clone(),
+        };
         let shared = Arc::new(Shared {
+            hub: Hub::start(hub_settings, placement.clone()),
+            room: Room::of(&settings),
             settings,
             placements: placement,
             stats,
             desk: Arc::default(),
-            turns: Turns::default(),
             cancel,
             verifier: Verifier::new(),
         });
         let connections = TaskTracker::new();
-        let room = Room::new(shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX));
         let accepting = TaskTracker::new();
         let http = self.listeners.into_iter().map(|listener| (listener, false));
         for (listener, logins) in http.chain(self.shoutcast.map(|listener| (listener, true))) {
             let (shared, connections) = (shared.clone(), connections.clone());
-            accepting.spawn(accept((listener, logins), shared, connections, room.clone()));
+            accepting.spawn(accept((listener, logins), shared, connections));
         }
         let told = shared.clone();
         accepting.spawn(async move {
@@ -178,6 +160,7 @@ impl Front {
         });
         accepting.close();
         accepting.wait().await;
+        shared.hub.stop().await;
         connections.close();
         let stop_max = Duration::from_millis(HTTP_STOP_MS_MAX);
         if tokio::time::timeout(stop_max, connections.wait()).await.is_err() {
@@ -210,84 +193,6 @@ impl Shared {
     }
 }
 
-fn listen(port: u16) -> io::Result<TcpListener> {
-    let dual = listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    match dual {
-        // A kernel without IPv6 says one of these two.
-        Err(error)
-            if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
-                || error.kind() == io::ErrorKind::AddrNotAvailable =>
-        {
-            listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-        }
-        other => other,
-    }
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-async fn accept(
-    (listener, logins): (TcpListener, bool),
-    shared: Arc<Shared>,
-    connections: TaskTracker,
-    room: Room,
-) {
-    let room_max = room.connections_max;
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.cancel.cancelled() => return,
-        };
-        let (client, from) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                metrics::counter!("autoradio_http_accept_errors_total").increment(1);
-                debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Ok(place) = room.places.clone().try_acquire_owned() else {
-            if peers::is_node(&shared, from.ip())
-                && let Ok(asking) = room.peers.clone().try_acquire_owned()
-            {
-                let shared = shared.clone();
-                connections.spawn(async move {
-                    peers::serve_full(&shared, client, room_max).await;
-                    drop(asking);
-                });
-                continue;
-            }
-            metrics::counter!("autoradio_http_connections_refused_total").increment(1);
-            if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
-                let error = FrontError::NodeFull { connections_max: room_max };
-                connections.spawn(async move {
-                    refuse(client, HttpVersion::Http10, &error).await;
-                    drop(telling);
-                });
-            }
-            continue;
-        };
-        let shared = shared.clone();
-        connections.spawn(async move {
-            metrics::gauge!("autoradio_http_connections").increment(1.0);
-            serve(&shared, client, logins).await;
-            metrics::gauge!("autoradio_http_connections").decrement(1.0);
-            drop(place);
-        });
-    }
-}
-
 async fn forget_deleted_mounts(shared: Arc<Shared>) {
     let mut placements = shared.placements.clone();
     loop {
@@ -299,36 +204,55 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream, logins: bool) {
+/// Reads the head and serves what is asked for. What is done then has memory of its own, so that those who connect and say
+/// nothing hold little.
+pub(super) async fn serve(shared: &Shared, mut client: TcpStream, logins: bool, mut place: Place) {
     let tuned = tcp::tune(&client).and_then(|()| shared.manner(&client, logins));
     let Ok(manner) = tuned else { return };
     let opening = tokio::select! {
         opening = sniff(&mut client, manner) => opening,
         () = shared.cancel.cancelled() => return,
     };
-    let request = match opening {
-        Ok(Opening::Http(request)) => request,
+    let opening = opening.and_then(|opening| {
+        let from = opening.from();
+        // Whom a proxy names is counted instead of the proxy.
+        if from != manner.peer.to_canonical() {
+            place.count_as(shared, from)?;
+        }
+        Ok(opening)
+    });
+    match opening {
+        Ok(Opening::Http(request)) => Box::pin(serve_request(shared, client, request, place)).await,
         Ok(Opening::Login { login, rest, from }) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "shoutcast").increment(1);
-            return shoutcast::serve(shared, client, &login.text, rest, from).await;
+            Box::pin(shoutcast::serve(shared, client, &login.text, rest, from)).await;
         }
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
-            return refuse(client, HttpVersion::Http10, &error).await;
+            Box::pin(refuse(client, HttpVersion::Http10, &error)).await;
         }
-    };
+    }
+}
+
+async fn serve_request(shared: &Shared, mut client: TcpStream, request: Sniffed, place: Place) {
     let head = &request.head;
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
     let served = match &route {
         Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
-            return pages::serve(shared, client, &request).await;
+            return Box::pin(pages::serve(shared, client, &request)).await;
         }
-        other => serve_sniffed(shared, &mut client, &request, other).await,
+        Route::Listener(mount) => {
+            return listener::serve(shared, client, &request, (mount, false), place).await;
+        }
+        Route::Landed(mount) => {
+            return listener::serve(shared, client, &request, (mount, true), place).await;
+        }
+        other => Box::pin(serve_sniffed(shared, &mut client, &request, other)).await,
     };
     match served {
         Ok(()) => {}
-        Err(error) => refuse(client, head.version, &error).await,
+        Err(error) => Box::pin(refuse(client, head.version, &error)).await,
     }
 }
 
@@ -340,10 +264,6 @@ async fn serve_sniffed(
 ) -> Result<(), FrontError> {
     let reply = match route {
         Route::Source(mount) => return source::serve(shared, client, request, mount).await,
-        Route::Listener(mount) => {
-            return listener::serve(shared, client, request, mount, false).await;
-        }
-        Route::Landed(mount) => return listener::serve(shared, client, request, mount, true).await,
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }

@@ -10,8 +10,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::http::{FrontError, Login, ProxyHeader, RequestHead, TrustedProxies};
 
-/// Room for one read.
-const READ_BYTES: usize = 4 * 1024;
+/// Room for one read: most heads have room in it, and who connects and says nothing holds no more.
+const READ_BYTES: usize = 1024;
 
 /// A request as far as it has come.
 #[derive(Debug)]
@@ -47,6 +47,16 @@ pub(super) enum Opening {
     },
 }
 
+impl Opening {
+    /// Whose it is: whoever the connection comes from, or whom a trusted proxy names.
+    pub(super) fn from(&self) -> IpAddr {
+        match self {
+            Self::Http(request) => request.from,
+            Self::Login { from, .. } => *from,
+        }
+    }
+}
+
 /// How a connection is read.
 #[derive(Clone, Copy)]
 pub(super) struct Manner<'a> {
@@ -73,7 +83,7 @@ async fn read_opening(
     client: &mut (impl AsyncRead + Unpin),
     manner: Manner<'_>,
 ) -> Result<Opening, FrontError> {
-    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    let mut bytes = BytesMut::new();
     let mut from = manner.peer.to_canonical();
     if manner.proxies.contains(from) {
         from = read_proxy_header(client, &mut bytes).await?.unwrap_or(from);
