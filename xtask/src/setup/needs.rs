@@ -78,7 +78,7 @@ const VLC_PLUGINS: &str = "/usr/share/doc/vlc-plugin-base";
 const GST_PLUGINS: &str = "/usr/share/doc/gstreamer1.0-plugins-good";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 40] = [
+pub(super) const NEEDS: [Need; 41] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
