@@ -130,8 +130,9 @@ fn a_shoutcast_sources_title_reaches_its_listeners() {
     assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
     source.write(&vec![0; 40_000]);
     let stream = listener.expect("a listener").read_exactly(33_000);
-    let text = String::from_utf8_lossy(&stream);
-    assert!(text.contains("StreamTitle='A & \u{e9}';"), "no title in the stream");
+    // Icecast hands it on in Latin-1.
+    let title = b"StreamTitle='A & \xe9';";
+    assert!(stream.windows(title.len()).any(|part| part == title), "no title in the stream");
 }
 
 #[test]
