@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::rig::{Client, LONGEST, Rig, cheap_hash, send_to, wait_until};
+use crate::rig::{Client, FRAME_BYTES, LONGEST, Rig, cheap_hash, frames, send_to, wait_until};
 
 /// A rig whose `/live.mp3` plays, and its source.
 fn playing(rig: &Rig) -> Client {
     let mut source = rig.source("/live.mp3");
-    source.write(&[b'x'; 8_000]);
+    source.write(&frames(b'x', 20));
     wait_until("the mount plays", || {
         rig.send("GET /live.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
@@ -171,7 +171,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     drop(listener);
     let mut told = None;
     wait_until("the program is told", || {
-        source.write(&[0; 1_400]);
+        source.write(&frames(b'z', 4));
         told = posted.try_recv().ok();
         told.is_some()
     });
@@ -193,14 +193,14 @@ fn a_mount_is_pulled_from_elsewhere_and_takes_no_source() {
     let url = format!("http://127.0.0.1:{}/live.mp3?x=1", elsewhere.port);
     rig.change("/two.mp3", |record| record.relay_url = Some(url));
     wait_until("the mount is pulled", || {
-        source.write(&[b'x'; 1_400]);
+        source.write(&frames(b'x', 4));
         rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
     let mut listener = rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n");
     assert!(listener.read_head().contains("\r\nContent-Type: audio/mpeg\r\n"));
     wait_until("what is played there is heard here", || {
-        source.write(&[b'y'; 1_400]);
-        listener.read_exactly(100).contains(&b'y')
+        source.write(&frames(b'y', 4));
+        listener.read_exactly(FRAME_BYTES)[4] == b'y'
     });
     let request = format!("SOURCE /two.mp3 HTTP/1.0\r\n{}\r\n", crate::rig::AUTHORIZATION);
     for port in [rig.port, rig.icecast.port] {
