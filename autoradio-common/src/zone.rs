@@ -1,6 +1,7 @@
 //! The zone as the kernel holds it: names, records, slot tables, variants.
 //!
-//! All structs are `repr(C)` without padding, of plain integers, so that every bit pattern is valid. Sizes are asserted here and checked again against the maps when they are opened.
+//! All structs are `repr(C)` without padding, of plain integers, so that every bit pattern is valid. Sizes are asserted here
+//! and checked again against the maps when they are opened.
 
 use crate::limits::{
     KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX, NAME_BYTES_MAX, SLOTS, VARIANT_BYTES_MAX,
