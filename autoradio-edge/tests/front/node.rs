@@ -28,13 +28,16 @@ use crate::rig::{Process, wait_until};
 pub(crate) struct Kind {
     pub(crate) connections_max: usize,
     pub(crate) icecast_proxy: bool,
+    /// Whether its Icecast relays what others are master of. No daemon has it so together with `icecast_proxy`, but tests that listen
+    /// straight at Icecasts do.
+    pub(crate) relays: bool,
     /// A network of proxies that are believed.
     pub(crate) trusted_proxy: Option<&'static str>,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { connections_max: 16_384, icecast_proxy: true, trusted_proxy: None }
+        Self { connections_max: 16_384, icecast_proxy: true, relays: true, trusted_proxy: None }
     }
 }
 
@@ -66,7 +69,7 @@ impl Node {
         let gate = Arc::new(gate);
         let (server, relay) = (("radio.test".to_owned(), 80), secrets().relay_password);
         let listener_gate = Arc::new(ListenerGate::new(server, relay, placements.clone()));
-        let icecast = Icecast::start(&name, admin, icecast_port);
+        let icecast = Icecast::start(&name, admin, icecast_port, kind.relays);
         let titles = TitleWriter::default();
         let settings = FrontSettings {
             domain: "radio.test".to_owned(),
@@ -162,11 +165,12 @@ pub(crate) struct Icecast {
 }
 
 impl Icecast {
-    fn start(node: &NodeName, admin: SocketAddr, port: u16) -> Self {
+    fn start(node: &NodeName, admin: SocketAddr, port: u16, relays: bool) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let config = directory.path().join("icecast.xml");
         let settings = IcecastSettings {
             listen_address: Some(Ipv4Addr::LOCALHOST.into()),
+            relays,
             ..IcecastSettings::debian(
                 directory.path().to_owned(),
                 (node.clone(), admin),

@@ -72,6 +72,11 @@ impl Rig {
         Self::of(nodes, Kind::default())
     }
 
+    /// Nodes whose Icecasts relay nothing, as where fronts serve the listeners.
+    pub(crate) fn of_fronts(nodes: usize) -> Self {
+        Self::of(nodes, Kind { relays: false, ..Kind::default() })
+    }
+
     fn of(nodes: usize, kind: Kind) -> Self {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let inside = runtime.enter();
