@@ -5,12 +5,12 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::rig::{Client, LONGEST, Rig, cheap_hash, send_to, wait_until};
+use crate::rig::{Client, FRAME_BYTES, LONGEST, Rig, cheap_hash, frames, send_to, wait_until};
 
 /// A rig whose `/live.mp3` plays, and its source.
 fn playing(rig: &Rig) -> Client {
     let mut source = rig.source("/live.mp3");
-    source.write(&[b'x'; 8_000]);
+    source.write(&frames(b'x', 20));
     wait_until("the mount plays", || {
         rig.send("GET /live.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
@@ -99,6 +99,35 @@ fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
         let page = rig.send(format!("GET /live.mp3{suffix} HTTP/1.0\r\n{host}\r\n")).read_all();
         assert!(page.contains(&url), "the public name, whatever was asked: {page}");
     }
+}
+
+#[test]
+fn a_mount_that_answers_ranges_gives_the_two_bytes_and_then_the_stream() {
+    let mut rig = Rig::start();
+    let mut source = playing(&rig);
+    rig.change("/live.mp3", |record| record.range = true);
+    let ask = |range: &str| rig.send(format!("GET /live.mp3 HTTP/1.1\r\nRange: {range}\r\n\r\n"));
+    wait_until("there are two bytes", || {
+        source.write(&frames(b'x', 4));
+        let probe = ask("bytes=0-1").read_head();
+        probe.contains("\r\nContent-Length: 2\r\n")
+    });
+    let mut client = ask("bytes=0-1");
+    let probe = client.read_head();
+    assert_eq!(client.read_exactly(2), frames(b'x', 1)[..2]);
+    client.wait_closed();
+    assert!(probe.starts_with("HTTP/1.0 206 Partial Content\r\n"), "{probe}");
+    assert!(probe.contains("\r\nContent-Range: bytes 0-1/1073741823\r\n"), "{probe}");
+    for range in ["bytes=0-", "bytes=0-1073741822"] {
+        let mut listener = ask(range);
+        let head = listener.read_head();
+        assert!(head.starts_with("HTTP/1.0 206 "), "{head}");
+        assert!(head.contains("\r\nContent-Range: bytes 0-1073741822/1073741823\r\n"), "{head}");
+        assert!(!head.contains("Content-Length"), "{head}");
+        source.write(&frames(b'x', 8));
+        assert_eq!(listener.read_exactly(FRAME_BYTES), frames(b'x', 1));
+    }
+    assert!(ask("bytes=5-3").read_head().starts_with("HTTP/1.0 200 "), "no range at all");
 }
 
 #[test]
@@ -193,7 +222,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     drop(listener);
     let mut told = None;
     wait_until("the program is told", || {
-        source.write(&[0; 1_400]);
+        source.write(&frames(b'x', 4));
         told = posted.try_recv().ok();
         told.is_some()
     });
@@ -215,14 +244,14 @@ fn a_mount_is_pulled_from_elsewhere_and_takes_no_source() {
     let url = format!("http://127.0.0.1:{}/live.mp3?x=1", elsewhere.port);
     rig.change("/two.mp3", |record| record.relay_url = Some(url));
     wait_until("the mount is pulled", || {
-        source.write(&[b'x'; 1_400]);
+        source.write(&frames(b'x', 4));
         rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
     let mut listener = rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n");
     assert!(listener.read_head().contains("\r\nContent-Type: audio/mpeg\r\n"));
     wait_until("what is played there is heard here", || {
-        source.write(&[b'y'; 1_400]);
-        listener.read_exactly(100).contains(&b'y')
+        source.write(&frames(b'y', 4));
+        listener.read_exactly(FRAME_BYTES) == frames(b'y', 1)
     });
     let request = format!("SOURCE /two.mp3 HTTP/1.0\r\n{}\r\n", crate::rig::AUTHORIZATION);
     for port in [rig.port, rig.icecast.port] {
