@@ -144,7 +144,7 @@ pub const HTTP_DIRECT_CHECKS_PER_S: u32 = 5;
 pub const HTTP_DIRECT_CHECKS_BURST: u32 = 10;
 /// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
 pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
-/// Longest line with which a SHOUTcast source logs in, in bytes: a mount's path, encoded, and a password.
+/// Longest line with which a `SHOUTcast` source logs in, in bytes: a mount's path, encoded, and a password.
 pub const HTTP_LOGIN_BYTES_MAX: usize = 1_100;
 /// Programs that are asked at one time who may listen, and as many that are told who has left.
 pub const HTTP_AUTH_ASKING_MAX: usize = 64;

@@ -57,7 +57,7 @@ pub enum MountError {
         "a URL that is told of leaving listeners needs one that is asked about coming ones (--listener-add-url)"
     )]
     RemoveWithoutAdd,
-    /// Two mounts with one SHOUTcast number.
+    /// Two mounts with one `SHOUTcast` number.
     #[error("SHOUTcast number {sid} is that of {other} already")]
     SidTaken {
         /// The number.
@@ -147,6 +147,8 @@ mod tests {
 
     use super::*;
 
+    type Change = fn(&mut MountRecord);
+
     fn record(path: &str, fallback: Option<&str>) -> MountRecord {
         let parsed = |path: &str| path.parse::<MountPath>().expect("a mount path");
         let mut record = MountRecord::new(parsed(path), "source", String::new());
@@ -185,7 +187,6 @@ mod tests {
         taken.shoutcast_sid = Some(1);
         let others = mounts(&[taken.clone()]);
         assert_eq!(check_mount(&taken, &others), Ok(()), "its own number");
-        type Change = fn(&mut MountRecord);
         let changes: [(Change, &str); 8] = [
             (|it| it.grace_s = 3_601, "3601 s"),
             (|it| it.burst_bytes = 262_145, "262145 bytes"),
@@ -209,9 +210,9 @@ mod tests {
             ),
         ];
         for (change, want) in changes {
-            let mut changed = record("/m", None);
-            change(&mut changed);
-            let error = check_mount(&changed, &others).expect_err(want).to_string();
+            let mut mount = record("/m", None);
+            change(&mut mount);
+            let error = check_mount(&mount, &others).expect_err(want).to_string();
             assert!(error.contains(want), "{error}");
         }
     }

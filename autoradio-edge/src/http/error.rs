@@ -22,7 +22,7 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// The port for SHOUTcast sources cannot be listened on.
+    /// The port for `SHOUTcast` sources cannot be listened on.
     #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source))]
     ShoutcastPort {
         /// The port.
@@ -69,7 +69,7 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// A line of a source that speaks SHOUTcast or Icecast 1.
+    /// A line of a source that speaks `SHOUTcast` or Icecast 1.
     #[error(
         "the source's login is malformed: it has a line with the password, then lines like icy-name:text, then an empty one"
     )]

@@ -13,8 +13,8 @@ pub(crate) const TEXT_BYTES_MAX: usize = 255;
 pub(crate) struct Settings {
     /// What happens to the password.
     pub(crate) password: Password,
-    /// New fallback, `None` within to have none.
-    fallback: Option<Option<MountPath>>,
+    /// New fallback, if one was given that is not empty.
+    fallback: Option<MountPath>,
     /// All the rest.
     typed: MountArgs,
 }
@@ -47,10 +47,9 @@ impl Settings {
             user_name("--source-username", name)?;
         }
         let fallback = match typed.fallback.as_deref() {
-            None => None,
-            Some("") => Some(None),
+            None | Some("") => None,
             Some(path) => {
-                Some(Some(path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?))
+                Some(path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?)
             }
         };
         Ok(Self { password, fallback, typed })
@@ -84,8 +83,8 @@ impl Settings {
         }
         set_limit(typed.max_listeners, &mut record.max_listeners);
         set_limit(typed.shoutcast_sid, &mut record.shoutcast_sid);
-        if let Some(fallback) = &self.fallback {
-            record.fallback.clone_from(fallback);
+        if typed.fallback.is_some() {
+            record.fallback.clone_from(&self.fallback);
         }
         record.grace_s = typed.grace.unwrap_or(record.grace_s);
         record.burst_bytes = typed.burst.unwrap_or(record.burst_bytes);

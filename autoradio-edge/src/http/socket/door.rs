@@ -92,7 +92,7 @@ impl Drop for Place {
     }
 }
 
-/// Accepts until the front is cancelled. SHOUTcast sources may come to a port that takes `logins`.
+/// Accepts until the front is cancelled. `SHOUTcast` sources may come to a port that takes `logins`.
 pub(super) async fn accept(
     (listener, logins): (TcpListener, bool),
     shared: Arc<Shared>,

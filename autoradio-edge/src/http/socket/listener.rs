@@ -145,12 +145,11 @@ fn no_stream(error: StreamError, mount: &MountPath) -> FrontError {
 /// A source that came to an Icecast directly is known to the master's Icecast alone.
 pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, FrontError> {
     let placement = shared.placement();
-    let content_type = match reported_type(shared, &placement, mount) {
-        Some(content_type) => content_type,
-        None => {
-            let record = record_of(&placement, mount)?;
-            asked_type(shared, shared.master_of(&placement, mount)?, &record).await?
-        }
+    let content_type = if let Some(content_type) = reported_type(shared, &placement, mount) {
+        content_type
+    } else {
+        let record = record_of(&placement, mount)?;
+        asked_type(shared, shared.master_of(&placement, mount)?, &record).await?
     };
     Ok(Reply::bare(
         200,

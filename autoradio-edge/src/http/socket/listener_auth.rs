@@ -190,7 +190,10 @@ impl ListenerGate {
             _ if relay => Ok(()),
             (_, "listener_remove") => {
                 let url = record.listener_remove_url.as_ref().and_then(|url| url.parse().ok());
-                url.into_iter().for_each(|url| self.tell(Arc::new(url), form.to_owned()));
+                if let Some(url) = url {
+                    let departure = Departure { url: Arc::new(url), form: form.to_owned() };
+                    send(&self.leaving, departure);
+                }
                 Ok(())
             }
             (Some(url), _) if record.listener_users.is_none() => self.ask(url, form).await,
@@ -206,11 +209,6 @@ impl ListenerGate {
         known(mount)
             .or_else(bare)
             .ok_or_else(|| FrontError::MountUnknown { path: mount.to_owned() })
-    }
-
-    /// Has a program told that somebody has left.
-    fn tell(&self, url: Arc<HttpUrl>, form: String) {
-        send(&self.leaving, Departure { url, form });
     }
 
     /// Tells of who has left until `cancel`, and for a moment longer of those who leave then. Only the first to call it does.

@@ -72,7 +72,7 @@ pub struct FrontSettings {
 #[derive(Debug)]
 pub struct Front {
     listeners: Vec<TcpListener>,
-    /// Where SHOUTcast sources may come, too.
+    /// Where `SHOUTcast` sources may come, too.
     shoutcast: Option<TcpListener>,
 }
 
@@ -96,14 +96,14 @@ impl Front {
         Ok(Self { listeners, shoutcast: None })
     }
 
-    /// Opens a port for SHOUTcast sources as well; it takes everything else, too.
+    /// Opens a port for `SHOUTcast` sources as well; it takes everything else, too.
     pub fn with_shoutcast(mut self, port: u16) -> Result<Self, FrontError> {
         let opened = listen(port).map_err(|source| FrontError::ShoutcastPort { port, source })?;
         self.shoutcast = Some(opened);
         Ok(self)
     }
 
-    /// The port for SHOUTcast sources.
+    /// The port for `SHOUTcast` sources.
     pub fn shoutcast_port(&self) -> Option<u16> {
         Some(self.shoutcast.as_ref()?.local_addr().ok()?.port())
     }
