@@ -21,7 +21,6 @@ fn playing(rig: &Rig) -> Client {
 fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
     let rig = Rig::start();
     let _source = playing(&rig);
-    let url = format!("http://radio.test:{}/live.mp3", rig.port);
     let absolute = format!("GET http://[::1]:{}/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n", rig.port);
     for (who, request, status, has) in [
         (
@@ -93,6 +92,12 @@ fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
         let head = rig.send(format!("{request}\r\n")).read_head();
         assert!(head.starts_with(status) && head.contains(has), "{who}: {head}");
     }
+}
+
+#[test]
+fn playlists_name_the_cluster_whatever_name_was_asked() {
+    let rig = Rig::start();
+    let url = format!("http://radio.test:{}/live.mp3", rig.port);
     for (suffix, host) in
         [(".m3u", "Host: [::1]:80\r\n"), (".pls", "Host: 10.0.0.1\r\n"), (".xspf", "")]
     {
@@ -230,7 +235,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     assert!(told.starts_with("action=listener_remove&") && told.contains(client), "{told}");
 
     rig.change("/live.mp3", |record| {
-        record.listener_add_url = Some("http://127.0.0.1:9/".to_owned())
+        record.listener_add_url = Some("http://127.0.0.1:9/".to_owned());
     });
     let unknown = rig.send("GET /live.mp3?token=yes HTTP/1.0\r\n\r\n").read_all();
     assert!(unknown.starts_with("HTTP/1.0 503 ") && !unknown.contains("refused"), "{unknown}");

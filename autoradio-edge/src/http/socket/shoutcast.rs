@@ -10,7 +10,7 @@ use autoradio_common::limits::HTTP_HEAD_MS_MAX;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::metadata;
 use super::server::{Shared, linger};
@@ -47,7 +47,7 @@ async fn stream(
     from: IpAddr,
 ) -> Result<(), FrontError> {
     let Some((record, given)) = meaning(login, &shared.placement()) else {
-        warn!(
+        debug!(
             %from,
             "a SHOUTcast source names no mount, and none is meant by it: have it log in with /mount:password, or give a mount its number \
              with radioctl edit-mount --shoutcast-sid"
