@@ -17,78 +17,75 @@ fn playing(rig: &Rig) -> Client {
     source
 }
 
+/// Who asks, how, and what the head of the answer begins with and has.
+const FORMS: [[&str; 4]; 15] = [
+    [
+        "mpv",
+        "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    [
+        "mpg123",
+        "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    [
+        "souphttpsrc",
+        "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    ["VLC, first", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n", "HTTP/1.0 200 ", "icy-name:"],
+    ["Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    ["no Host", "GET /live.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "an IPv6 literal",
+        "GET /live.mp3 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    [
+        "absolute form",
+        "GET http://[::1]:80/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    ["a SHOUTcast suffix", "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "a query, a slash, two slashes",
+        "GET //live.mp3/?token=1 HTTP/1.0\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    ["percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "a browser",
+        "GET /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
+        "HTTP/1.0 200 ",
+        "Access-Control-Allow-Origin: *",
+    ],
+    ["HEAD", "HEAD /live.mp3 HTTP/1.1\r\n", "HTTP/1.1 200 ", "audio/mpeg"],
+    [
+        "a preflight",
+        "OPTIONS /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
+        "HTTP/1.1 204 ",
+        "Icy-MetaData, Range",
+    ],
+    [
+        "a page, kept alive",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n",
+        "HTTP/1.0 200 ",
+        "text/html",
+    ],
+];
+
 #[test]
 fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
     let rig = Rig::start();
     let _source = playing(&rig);
-    let absolute = format!("GET http://[::1]:{}/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n", rig.port);
-    for (who, request, status, has) in [
-        (
-            "mpv",
-            "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n",
-            "HTTP/1.0 200 ",
-            "icy-metaint:16000",
-        ),
-        (
-            "mpg123",
-            "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n",
-            "HTTP/1.0 200 ",
-            "icy-metaint:16000",
-        ),
-        (
-            "souphttpsrc",
-            "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n",
-            "HTTP/1.0 200 ",
-            "icy-metaint:16000",
-        ),
-        (
-            "VLC, first",
-            "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n",
-            "HTTP/1.0 200 ",
-            "icy-name:",
-        ),
-        ("Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
-        ("no Host", "GET /live.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
-        (
-            "an IPv6 literal",
-            "GET /live.mp3 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n",
-            "HTTP/1.0 200 ",
-            "audio/mpeg",
-        ),
-        ("absolute form", &absolute, "HTTP/1.0 200 ", "audio/mpeg"),
-        (
-            "a SHOUTcast suffix",
-            "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n",
-            "HTTP/1.0 200 ",
-            "audio/mpeg",
-        ),
-        (
-            "a query, a slash, two slashes",
-            "GET //live.mp3/?token=1 HTTP/1.0\r\n",
-            "HTTP/1.0 200 ",
-            "audio/mpeg",
-        ),
-        ("percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
-        (
-            "a browser",
-            "GET /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
-            "HTTP/1.0 200 ",
-            "Access-Control-Allow-Origin: *",
-        ),
-        ("HEAD", "HEAD /live.mp3 HTTP/1.1\r\n", "HTTP/1.1 200 ", "audio/mpeg"),
-        (
-            "a preflight",
-            "OPTIONS /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
-            "HTTP/1.1 204 ",
-            "Icy-MetaData, Range",
-        ),
-        (
-            "a page, kept alive",
-            "GET / HTTP/1.0\r\nConnection: keep-alive\r\n",
-            "HTTP/1.0 200 ",
-            "text/html",
-        ),
-    ] {
+    for [who, request, status, has] in FORMS {
         let head = rig.send(format!("{request}\r\n")).read_head();
         assert!(head.starts_with(status) && head.contains(has), "{who}: {head}");
     }
