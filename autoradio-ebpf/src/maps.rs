@@ -10,9 +10,7 @@ use autoradio_common::rate::{RATE_WAYS, RateSet, set_index};
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
-use autoradio_common::zone::{
-    NAME_KEY_BYTES, NameRecord, SlotTable, Variant, ZoneHead, half,
-};
+use autoradio_common::zone::{NAME_KEY_BYTES, NameRecord, SlotTable, Variant, ZoneHead, half};
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;

@@ -95,7 +95,8 @@ fn draw(
 ) -> Result<&'static Variant, Verdict> {
     let mut index = u32::from(reference.variants_first);
     if reference.slot_table != NONE {
-        let table = maps::slot_table(u32::from(reference.slot_table)).ok_or(Verdict::PassNoRecord)?;
+        let table =
+            maps::slot_table(u32::from(reference.slot_table)).ok_or(Verdict::PassNoRecord)?;
         let slot = if settings.flags & FLAG_STICKY != 0 {
             usize::from(sticky_draw(client::prefix(family, scratch)))
         } else {

@@ -1,4 +1,4 @@
-//! `radioctl` as the operator uses it on a cluster: nodes, draining, backups. Mounts are in `cluster.rs`.
+//! `radioctl` as the operator uses it on a cluster: nodes, draining, backups, settings of mounts. What mounts live through is in `cluster.rs`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -6,7 +6,7 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt;
 
-use support::{Etcd, PATIENCE, fails, json, mount, radioctl};
+use support::{Etcd, PATIENCE, fails, json, mount, path, radioctl};
 
 #[tokio::test]
 async fn the_operator_sees_nodes_and_drains_them() {
@@ -100,5 +100,62 @@ async fn a_backup_that_cannot_be_restored_changes_nothing() {
         fails(&output, code, want);
     }
     fails(&etcd.radioctl(&["restore", "/no/such/file", "--yes"]), 1, "/no/such/file");
+    etcd.child.stop().await;
+}
+
+#[tokio::test]
+async fn the_operator_gives_a_mount_its_settings_and_its_listeners() {
+    let etcd = Etcd::start().await;
+    for path in ["/jingles.mp3", "/live.mp3"] {
+        assert!(etcd.radioctl(&["create-mount", path]).status.success());
+    }
+    let edit =
+        |args: &[&str]| etcd.radioctl(&[&["edit-mount", "/live.mp3", "-o", "json"], args].concat());
+    let edited = json(&edit(&[
+        "--fallback",
+        "/jingles.mp3",
+        "--grace",
+        "10",
+        "--genre",
+        "Jazz",
+        "--public",
+        "no",
+        "--max-source-bitrate",
+        "320000",
+        "--shoutcast-sid",
+        "1",
+        "--range",
+        "true",
+    ]));
+    assert_eq!((&edited["fallback"], &edited["grace_s"]), (&"/jingles.mp3".into(), &10.into()));
+    assert_eq!((&edited["genre"], &edited["public"]), (&"Jazz".into(), &false.into()));
+    assert_eq!(edited["source_limits"]["bits_per_second"], 320_000);
+    let back = ["edit-mount", "/jingles.mp3", "--fallback", "/live.mp3"];
+    fails(&etcd.radioctl(&back), 2, "/jingles.mp3 -> /live.mp3 -> /jingles.mp3");
+    fails(&edit(&["--fallback", "/no"]), 2, "create it first");
+    fails(&edit(&["--fallback", "no"]), 2, "starts with a slash");
+    fails(&edit(&["--relay-url", "https://h/"]), 2, "https is not");
+    fails(&etcd.radioctl(&["create-mount", "/x", "--shoutcast-sid", "1"]), 2, "that of /live.mp3");
+    fails(&etcd.radioctl(&["show-mount", "/x"]), 3, "does not exist");
+    let cleared =
+        json(&edit(&["--fallback", "", "--max-source-bitrate", "0", "--public", "as-source"]));
+    assert_eq!(cleared["fallback"], serde_json::Value::Null);
+    assert_eq!(cleared["source_limits"]["bits_per_second"], serde_json::Value::Null);
+    assert_eq!(cleared["genre"], "Jazz", "what is not given stays");
+    let table = etcd.radioctl(&["show-mount", "/live.mp3"]);
+    let table = String::from_utf8_lossy(&table.stdout);
+    assert!(table.contains("SHOUTcast number") && table.contains("10 s"), "{table}");
+
+    let added = json(&etcd.radioctl(&["add-listener", "/live.mp3", "anna", "-o", "json"]));
+    assert_eq!(added["password"].as_str().unwrap().len(), 24);
+    let stored = etcd.store().await.mount(&path("/live.mp3")).await.unwrap().record;
+    assert!(stored.listener_users.unwrap()["anna"].starts_with("$argon2id$"));
+    fails(&edit(&["--listener-add-url", "http://h/"]), 2, "not by both");
+    fails(&etcd.radioctl(&["add-listener", "/live.mp3", "a:b"]), 2, "colon");
+    fails(&etcd.radioctl(&["remove-listener", "/live.mp3", "ben"]), 1, "no listener of /live.mp3");
+    let last = etcd.radioctl(&["remove-listener", "/live.mp3", "anna"]);
+    assert!(String::from_utf8_lossy(&last.stderr).contains("nobody may listen"), "{last:?}");
+    assert_eq!(json(&edit(&["--range", "false"]))["listener_users"], serde_json::json!([]));
+    assert_eq!(json(&edit(&["--open-to-all"]))["listener_users"], serde_json::Value::Null);
     etcd.child.stop().await;
 }

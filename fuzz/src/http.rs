@@ -5,10 +5,11 @@ use std::sync::{Arc, LazyLock};
 
 use autoradio_edge::cluster::{MountRecord, Snapshot};
 use autoradio_edge::http::{
-    Body, Login, ProxyHeader, RequestHead, Route, StreamRange, TrustedProxies, allows_listener,
-    landing, login_head, route,
+    Body, Login, ProxyHeader, RequestHead, Route, TrustedProxies, allows_listener, landing,
+    login_head, route,
 };
 use autoradio_edge::placement::{Placement, place};
+use autoradio_edge::stream::StreamRange;
 
 /// A head that is read is read the same without what follows it, and not before its last byte has come.
 pub(crate) fn head(data: &[u8]) {
@@ -33,7 +34,7 @@ pub(crate) fn head(data: &[u8]) {
 
 /// A range keeps the fields of the stream's head, and nobody is told to be somebody who was not named.
 fn ranges_and_hops(head: &RequestHead) {
-    if let Some(range) = StreamRange::of(head) {
+    if let Some(range) = head.field_text("Range").and_then(StreamRange::parse) {
         let rewritten = range.rewrite(b"HTTP/1.0 200 OK\r\nicy-name:x\r\n\r\n");
         assert!(
             rewritten.starts_with(b"HTTP/1.0 206 ") && rewritten.ends_with(b"icy-name:x\r\n\r\n")

@@ -57,7 +57,7 @@ pub enum MountError {
         "a URL that is told of leaving listeners needs one that is asked about coming ones (--listener-add-url)"
     )]
     RemoveWithoutAdd,
-    /// Two mounts with one SHOUTcast number.
+    /// Two mounts with one `SHOUTcast` number.
     #[error("SHOUTcast number {sid} is that of {other} already")]
     SidTaken {
         /// The number.
@@ -147,6 +147,8 @@ mod tests {
 
     use super::*;
 
+    type Change = fn(&mut MountRecord);
+
     fn record(path: &str, fallback: Option<&str>) -> MountRecord {
         let parsed = |path: &str| path.parse::<MountPath>().expect("a mount path");
         let mut record = MountRecord::new(parsed(path), "source", String::new());
@@ -181,7 +183,6 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_the_reason() {
-        type Change = fn(&mut MountRecord);
         let mut taken = record("/taken", None);
         taken.shoutcast_sid = Some(1);
         let others = mounts(&[taken.clone()]);
@@ -209,9 +210,9 @@ mod tests {
             ),
         ];
         for (change, want) in changes {
-            let mut wrong = record("/m", None);
-            change(&mut wrong);
-            let error = check_mount(&wrong, &others).expect_err(want).to_string();
+            let mut mount = record("/m", None);
+            change(&mut mount);
+            let error = check_mount(&mount, &others).expect_err(want).to_string();
             assert!(error.contains(want), "{error}");
         }
     }

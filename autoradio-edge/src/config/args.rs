@@ -77,7 +77,7 @@ pub struct RunArgs {
     )]
     pub http_port: Vec<String>,
 
-    /// Port for sources that speak SHOUTcast version 1: by custom, clients add 1 to the port they are told, so 81 goes with 80 [default: none]
+    /// Port for sources that speak `SHOUTcast` version 1: by custom, clients add 1 to the port they are told, so 81 goes with 80 [default: none]
     #[arg(long, env = "AUTORADIO_SHOUTCAST_PORT", value_name = "PORT")]
     pub shoutcast_port: Option<String>,
 

@@ -110,7 +110,7 @@ pub struct Config {
     pub bpf_dir: PathBuf,
     /// Ports of the front, at least one; the first is in URLs.
     pub http_ports: Vec<u16>,
-    /// Port for SHOUTcast sources, if they may come.
+    /// Port for `SHOUTcast` sources, if they may come.
     pub shoutcast_port: Option<u16>,
     /// Proxies that may say whose connection theirs is.
     pub trusted_proxies: TrustedProxies,

@@ -156,6 +156,25 @@ fn the_originals_domain_variable_is_understood() {
 }
 
 #[test]
+fn proxies_are_networks_or_single_addresses_and_nobody_is_one_by_default() {
+    let ip = |text: &str| text.parse::<std::net::IpAddr>().expect("an address");
+    let bare = check("--domain a.b", &host()).expect("valid");
+    assert!(!bare.trusted_proxies.contains(ip("127.0.0.1")) && bare.shoutcast_port.is_none());
+    let line = "--domain a.b --trusted-proxy 10.0.0.0/8,2001:db8::1 --trusted-proxy 192.0.2.7";
+    let proxies = check(line, &host()).expect("valid").trusted_proxies;
+    for (address, trusted) in [
+        ("10.255.0.1", true),
+        ("::ffff:10.0.0.1", true),
+        ("2001:db8::1", true),
+        ("192.0.2.7", true),
+        ("2001:db8::2", false),
+        ("192.0.2.8", false),
+    ] {
+        assert_eq!(proxies.contains(ip(address)), trusted, "{address}");
+    }
+}
+
+#[test]
 fn every_mistake_is_found_in_one_go() {
     let line = "--name x_ --address nowhere --xdp warp --dns-listen 1.2.3 --dns-port 0 --dns-answers 17 \
         --nameservers a..b --http-port eighty --icecast-port 70000 --admin-listen 8080 --etcd-client-port x \
@@ -217,6 +236,14 @@ fn mistakes_say_what_would_be_right() {
             "--domain a.b --xdp native --dns-listen 127.0.0.1",
             &host(),
             "none is left",
+        ),
+        ("no network", "--domain a.b --trusted-proxy 10.0.0.0/33", &host(), "like 10.0.0.0/8"),
+        ("no SHOUTcast port", "--domain a.b --shoutcast-port 0", &host(), "from 1 to 65535"),
+        (
+            "a SHOUTcast port that is taken",
+            "--domain a.b --shoutcast-port 80",
+            &host(),
+            "port 80 is given to both --http-port and --shoutcast-port",
         ),
         ("XDP elsewhere", "--domain a.b --xdp generic --dns-port 54", &host(), "port 53 only"),
         (

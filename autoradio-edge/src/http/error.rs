@@ -15,15 +15,15 @@ use crate::stream::StreamError;
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// A port of the front cannot be listened on.
-    #[error("HTTP port {port} cannot be opened: {}", remedy(.source, "--http-port"))]
+    #[error("HTTP port {port} cannot be opened: {}", remedy(.source))]
     Port {
         /// The port.
         port: u16,
         /// What the kernel said.
         source: io::Error,
     },
-    /// The port for SHOUTcast sources cannot be listened on.
-    #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source, "--shoutcast-port"))]
+    /// The port for `SHOUTcast` sources cannot be listened on.
+    #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source))]
     ShoutcastPort {
         /// The port.
         port: u16,
@@ -69,7 +69,7 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
-    /// A line of a source that speaks SHOUTcast or Icecast 1.
+    /// A line of a source that speaks `SHOUTcast` or Icecast 1.
     #[error(
         "the source's login is malformed: it has a line with the password, then lines like icy-name:text, then an empty one"
     )]
@@ -221,16 +221,16 @@ impl FrontError {
     }
 }
 
-/// What to do about a port that cannot be opened, which `flag` has named.
-fn remedy(source: &io::Error, flag: &str) -> String {
+fn remedy(source: &io::Error) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            format!("another program has it; stop that program or choose another port with {flag}")
+            "another program has it; stop that program or choose another port".to_owned()
         }
-        io::ErrorKind::PermissionDenied => format!(
+        io::ErrorKind::PermissionDenied => {
             "it needs privileges; run as root, grant CAP_NET_BIND_SERVICE, or choose a port above \
-             1023 with {flag}"
-        ),
+             1023"
+                .to_owned()
+        }
         _ => source.to_string(),
     }
 }

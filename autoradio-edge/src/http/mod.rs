@@ -12,7 +12,6 @@ mod dechunk;
 mod error;
 mod head;
 mod proxy_protocol;
-mod range;
 mod reply;
 mod shoutcast;
 
@@ -42,7 +41,6 @@ pub use head::{HttpVersion, RequestHead};
 pub use listener_auth::allows_listener;
 pub use playlist::PlaylistKind;
 pub use proxy_protocol::ProxyHeader;
-pub use range::StreamRange;
 pub use route::{MetadataUpdate, Route, landing, route};
 pub use shoutcast::{Login, login_head};
 pub use socket::{Front, FrontSettings, ListenerGate};

@@ -1,6 +1,6 @@
 //! The PROXY protocol: what a proxy says about the client before the client's own first byte. Pure.
 //!
-//! Source: HAProxy's `proxy-protocol.txt` (version 1 in §2.1, version 2 in §2.2). Read strictly: what is not exactly in one of the two
+//! Source: `HAProxy`'s `proxy-protocol.txt` (version 1 in §2.1, version 2 in §2.2). Read strictly: what is not exactly in one of the two
 //! forms is malformed, since it decides whose address counts.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -44,7 +44,7 @@ pub enum Route {
     Poke,
     /// A source sets its title.
     Metadata(MetadataUpdate),
-    /// A SHOUTcast source sets its title, by this query.
+    /// A `SHOUTcast` source sets its title, by this query.
     ShoutcastTitle(String),
     /// A peer asks how this node stands.
     PeerState,
@@ -221,7 +221,7 @@ pub(super) fn parameters<'a>(query: &str, known: &[&'a str]) -> Vec<(&'a str, Ve
     found
 }
 
-/// What a SHOUTcast source says of its title: the login, as it would log in to stream, and the query for Icecast when it is about `mount`.
+/// What a `SHOUTcast` source says of its title: the login, as it would log in to stream, and the query for Icecast when it is about `mount`.
 /// `None`: it says nothing of that.
 ///
 /// Such a source never tells how its title is encoded, and Icecast takes what is not told for Latin-1.

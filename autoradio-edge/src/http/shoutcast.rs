@@ -1,6 +1,6 @@
-//! How sources log in that speak no HTTP: SHOUTcast version 1, and Icecast 1 (`x-audiocast`). Pure.
+//! How sources log in that speak no HTTP: `SHOUTcast` version 1, and Icecast 1 (`x-audiocast`). Pure.
 //!
-//! SHOUTcast: one line with the password, and after the answer `OK2` lines like `icy-name:text` up to an empty one, then audio. The line names no
+//! `SHOUTcast`: one line with the password, and after the answer `OK2` lines like `icy-name:text` up to an empty one, then audio. The line names no
 //! mount, so custom has added forms that do: `/mount:password`, `password:#number`; with `user:` before the password, or without.
 //! Icecast 1: `SOURCE password /mount`, then lines like `x-audiocast-name: text` up to an empty one.
 
@@ -30,7 +30,7 @@ const FIELDS: [(&str, &str); 8] = [
     ("bitrate", "ice-bitrate"),
 ];
 
-/// The line with which a SHOUTcast source begins.
+/// The line with which a `SHOUTcast` source begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Password, perhaps with a user's name and what tells the mount.

@@ -11,6 +11,7 @@ mod icy;
 mod cursor;
 mod feed;
 mod head;
+mod range;
 mod ring;
 
 // How it goes on when a source, a master or a node is lost. Pure.
@@ -27,7 +28,8 @@ pub use channel::{Ended, Guest, ListenerView};
 pub use error::StreamError;
 pub use head::StreamHead;
 pub use hub::{Hub, HubSettings};
-pub use socket::{Seat, Tuned};
+pub use range::StreamRange;
+pub use socket::{Seat, Tuned, Wish};
 
 pub use frames::{Codec, Framed, Framer};
 pub use icy::{METAINT, Stripper, Title, block};

@@ -17,58 +17,82 @@ fn playing(rig: &Rig) -> Client {
     source
 }
 
-/// How a stream begins.
-const OK: &str = "HTTP/1.0 200 ";
+/// Who asks, how, and what the head of the answer begins with and has.
+const FORMS: [[&str; 4]; 15] = [
+    [
+        "mpv",
+        "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    [
+        "mpg123",
+        "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    [
+        "souphttpsrc",
+        "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n",
+        "HTTP/1.0 200 ",
+        "icy-metaint:16000",
+    ],
+    ["VLC, first", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n", "HTTP/1.0 200 ", "icy-name:"],
+    ["Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    ["no Host", "GET /live.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "an IPv6 literal",
+        "GET /live.mp3 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    [
+        "absolute form",
+        "GET http://[::1]:80/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    ["a SHOUTcast suffix", "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "a query, a slash, two slashes",
+        "GET //live.mp3/?token=1 HTTP/1.0\r\n",
+        "HTTP/1.0 200 ",
+        "audio/mpeg",
+    ],
+    ["percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", "HTTP/1.0 200 ", "audio/mpeg"],
+    [
+        "a browser",
+        "GET /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
+        "HTTP/1.0 200 ",
+        "Access-Control-Allow-Origin: *",
+    ],
+    ["HEAD", "HEAD /live.mp3 HTTP/1.1\r\n", "HTTP/1.1 200 ", "audio/mpeg"],
+    [
+        "a preflight",
+        "OPTIONS /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
+        "HTTP/1.1 204 ",
+        "Icy-MetaData, Range",
+    ],
+    [
+        "a page, kept alive",
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n",
+        "HTTP/1.0 200 ",
+        "text/html",
+    ],
+];
 
 #[test]
 fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
     let rig = Rig::start();
     let _source = playing(&rig);
-    let absolute = format!("GET http://[::1]:{}/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n", rig.port);
-    for (who, request, status, has) in [
-        (
-            "mpv",
-            "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n",
-            OK,
-            "icy-metaint:16000",
-        ),
-        ("mpg123", "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n", OK, "icy-metaint:16000"),
-        ("souphttpsrc", "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n", OK, "icy-metaint:16000"),
-        ("VLC, first", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n", OK, "icy-name:"),
-        ("Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", OK, "audio/mpeg"),
-        ("no Host", "GET /live.mp3 HTTP/1.1\r\n", OK, "audio/mpeg"),
-        (
-            "an IPv6 literal",
-            "GET /live.mp3 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n",
-            OK,
-            "audio/mpeg",
-        ),
-        ("absolute form", &absolute, OK, "audio/mpeg"),
-        ("a SHOUTcast suffix", "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n", OK, "audio/mpeg"),
-        ("a query, a slash, two slashes", "GET //live.mp3/?token=1 HTTP/1.0\r\n", OK, "audio/mpeg"),
-        ("percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", OK, "audio/mpeg"),
-        (
-            "a browser",
-            "GET /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
-            OK,
-            "Access-Control-Allow-Origin: *",
-        ),
-        ("HEAD", "HEAD /live.mp3 HTTP/1.1\r\n", "HTTP/1.1 200 ", "audio/mpeg"),
-        (
-            "a preflight",
-            "OPTIONS /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
-            "HTTP/1.1 204 ",
-            "Icy-MetaData, Range",
-        ),
-        ("a page, kept alive", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n", OK, "text/html"),
-    ] {
+    for [who, request, status, has] in FORMS {
         let head = rig.send(format!("{request}\r\n")).read_head();
         assert!(head.starts_with(status) && head.contains(has), "{who}: {head}");
     }
 }
 
 #[test]
-fn playlists_have_the_public_name_whatever_was_asked() {
+fn playlists_name_the_cluster_whatever_name_was_asked() {
     let rig = Rig::start();
     let url = format!("http://radio.test:{}/live.mp3", rig.port);
     for (suffix, host) in
@@ -77,6 +101,35 @@ fn playlists_have_the_public_name_whatever_was_asked() {
         let page = rig.send(format!("GET /live.mp3{suffix} HTTP/1.0\r\n{host}\r\n")).read_all();
         assert!(page.contains(&url), "the public name, whatever was asked: {page}");
     }
+}
+
+#[test]
+fn a_mount_that_answers_ranges_gives_the_two_bytes_and_then_the_stream() {
+    let mut rig = Rig::start();
+    let mut source = playing(&rig);
+    rig.change("/live.mp3", |record| record.range = true);
+    let ask = |range: &str| rig.send(format!("GET /live.mp3 HTTP/1.1\r\nRange: {range}\r\n\r\n"));
+    wait_until("there are two bytes", || {
+        source.write(&frames(b'x', 4));
+        let probe = ask("bytes=0-1").read_head();
+        probe.contains("\r\nContent-Length: 2\r\n")
+    });
+    let mut client = ask("bytes=0-1");
+    let probe = client.read_head();
+    assert_eq!(client.read_exactly(2), frames(b'x', 1)[..2]);
+    client.wait_closed();
+    assert!(probe.starts_with("HTTP/1.0 206 Partial Content\r\n"), "{probe}");
+    assert!(probe.contains("\r\nContent-Range: bytes 0-1/1073741823\r\n"), "{probe}");
+    for range in ["bytes=0-", "bytes=0-1073741822"] {
+        let mut listener = ask(range);
+        let head = listener.read_head();
+        assert!(head.starts_with("HTTP/1.0 206 "), "{head}");
+        assert!(head.contains("\r\nContent-Range: bytes 0-1073741822/1073741823\r\n"), "{head}");
+        assert!(!head.contains("Content-Length"), "{head}");
+        source.write(&frames(b'x', 8));
+        assert_eq!(listener.read_exactly(FRAME_BYTES), frames(b'x', 1));
+    }
+    assert!(ask("bytes=5-3").read_head().starts_with("HTTP/1.0 200 "), "no range at all");
 }
 
 #[test]
@@ -171,7 +224,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     drop(listener);
     let mut told = None;
     wait_until("the program is told", || {
-        source.write(&frames(b'z', 4));
+        source.write(&frames(b'x', 4));
         told = posted.try_recv().ok();
         told.is_some()
     });
@@ -200,7 +253,7 @@ fn a_mount_is_pulled_from_elsewhere_and_takes_no_source() {
     assert!(listener.read_head().contains("\r\nContent-Type: audio/mpeg\r\n"));
     wait_until("what is played there is heard here", || {
         source.write(&frames(b'y', 4));
-        listener.read_exactly(FRAME_BYTES)[4] == b'y'
+        listener.read_exactly(FRAME_BYTES) == frames(b'y', 1)
     });
     let request = format!("SOURCE /two.mp3 HTTP/1.0\r\n{}\r\n", crate::rig::AUTHORIZATION);
     for port in [rig.port, rig.icecast.port] {

@@ -129,7 +129,7 @@ impl Node {
     }
 }
 
-/// A front on two ports in a row: clients that speak SHOUTcast add 1 to the port they are told.
+/// A front on two ports in a row: clients that speak `SHOUTcast` add 1 to the port they are told.
 fn bind_front() -> (Front, u16) {
     let tries = std::iter::repeat_with(|| {
         let front = Front::bind(&[0]).expect("a free port");

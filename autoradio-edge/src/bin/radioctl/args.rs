@@ -327,7 +327,7 @@ pub(crate) struct MountArgs {
     /// Let everybody listen: forget listeners' users and URLs
     #[arg(long, conflicts_with_all = ["listener_add_url", "listener_remove_url"])]
     pub(crate) open_to_all: bool,
-    /// Number by which SHOUTcast sources mean this mount; those that give none mean 1
+    /// Number by which `SHOUTcast` sources mean this mount; those that give none mean 1
     #[arg(long, value_name = "N")]
     pub(crate) shoutcast_sid: Option<u32>,
     /// Most bits per second of its source, over ten seconds; a source above is closed

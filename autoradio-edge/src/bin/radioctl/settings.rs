@@ -13,21 +13,10 @@ pub(crate) const TEXT_BYTES_MAX: usize = 255;
 pub(crate) struct Settings {
     /// What happens to the password.
     pub(crate) password: Password,
-    /// What happens to the fallback.
-    fallback: Fallback,
+    /// New fallback, if one was given that is not empty.
+    fallback: Option<MountPath>,
     /// All the rest.
     typed: MountArgs,
-}
-
-/// What becomes of a mount's fallback.
-#[derive(Debug, PartialEq, Eq)]
-enum Fallback {
-    /// It stays.
-    Kept,
-    /// It goes.
-    Removed,
-    /// It is this one.
-    Given(MountPath),
 }
 
 /// Where a password comes from.
@@ -58,11 +47,10 @@ impl Settings {
             user_name("--source-username", name)?;
         }
         let fallback = match typed.fallback.as_deref() {
-            None => Fallback::Kept,
-            Some("") => Fallback::Removed,
-            Some(path) => Fallback::Given(
-                path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?,
-            ),
+            None | Some("") => None,
+            Some(path) => {
+                Some(path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?)
+            }
         };
         Ok(Self { password, fallback, typed })
     }
@@ -95,10 +83,8 @@ impl Settings {
         }
         set_limit(typed.max_listeners, &mut record.max_listeners);
         set_limit(typed.shoutcast_sid, &mut record.shoutcast_sid);
-        match &self.fallback {
-            Fallback::Kept => {}
-            Fallback::Removed => record.fallback = None,
-            Fallback::Given(mount) => record.fallback = Some(mount.clone()),
+        if typed.fallback.is_some() {
+            record.fallback.clone_from(&self.fallback);
         }
         record.grace_s = typed.grace.unwrap_or(record.grace_s);
         record.burst_bytes = typed.burst.unwrap_or(record.burst_bytes);

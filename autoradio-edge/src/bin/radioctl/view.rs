@@ -44,7 +44,7 @@ pub(crate) struct MountView {
     pub(crate) listener_add_url: Option<String>,
     /// Program that is told of listeners who have left, its password left out, or null.
     pub(crate) listener_remove_url: Option<String>,
-    /// SHOUTcast number, or null.
+    /// `SHOUTcast` number, or null.
     pub(crate) shoutcast_sid: Option<u32>,
     /// What a source may not exceed.
     pub(crate) source_limits: LimitsView,

@@ -1,8 +1,9 @@
 //! Listeners: sent to the node that has room for them; here, given to the hub, with their place and seat.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use autoradio_common::limits::STREAM_GUEST_BYTES_MAX;
+use autoradio_common::limits::{HTTP_STALL_MS_MAX, STREAM_GUEST_BYTES_MAX};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
@@ -18,7 +19,7 @@ use crate::http::stats::Seat;
 use crate::http::{FrontError, RequestHead};
 use crate::icecast::relay_credentials;
 use crate::placement::Placement;
-use crate::stream::{self, Guest, StreamError, Tuned};
+use crate::stream::{self, Guest, StreamError, StreamRange, Tuned, Wish};
 
 /// What a listener holds of this front, until it has gone.
 struct Held {
@@ -40,8 +41,8 @@ impl stream::Seat for Held {
 enum Verdict {
     /// It is served elsewhere.
     Elsewhere(String),
-    /// It is served here.
-    Here(Tuned, Seat, IpAddr),
+    /// It is served here; as a part of something longer, if its mount answers so.
+    Here(Tuned, Seat, IpAddr, Option<StreamRange>),
 }
 
 /// Gives a listener to the hub, or says where it is served. One who has `landed`, sent by another node, is not sent on by this
@@ -64,12 +65,19 @@ pub(super) async fn serve(
             // Who does not take it has gone.
             let _ = client.write_all(&reply).await;
         }
-        Verdict::Here(tuned, seat, address) => {
+        Verdict::Here(tuned, seat, address, range) => {
             redirect::note_served(&shared.settings);
+            if let Some(piece) = piece(shared, &tuned, range).await {
+                // Who does not take it has gone.
+                let stall_max = Duration::from_millis(HTTP_STALL_MS_MAX);
+                let _ = tokio::time::timeout(stall_max, client.write_all(&piece)).await;
+                return;
+            }
             let titles = head.field_text("Icy-MetaData") == Some("1");
+            let wish = Wish { titles, range: range.map(StreamRange::to_the_end) };
             let holding = Box::new(Held { seat, _place: place });
             // It fails only if the client has gone.
-            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, holding);
+            let _ = shared.hub.enter(tuned, client, guest(head, address), wish, holding);
         }
     }
 }
@@ -90,7 +98,15 @@ async fn judge(
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?.until(leave);
     let tuned = shared.hub.tune(mount).await.map_err(|error| no_stream(error, mount))?;
-    Ok(Verdict::Here(tuned, seat, from.to_canonical()))
+    let range = request.head.field_text("Range").filter(|_| record.range);
+    let range = range.and_then(StreamRange::parse);
+    Ok(Verdict::Here(tuned, seat, from.to_canonical(), range))
+}
+
+/// The whole answer to who wants but a few bytes, to see whether they would be given.
+async fn piece(shared: &Shared, tuned: &Tuned, range: Option<StreamRange>) -> Option<Vec<u8>> {
+    let range = range?;
+    shared.hub.piece(tuned, range, range.bytes()?).await
 }
 
 /// What is kept of a listener, for the operator.

@@ -191,7 +191,8 @@ impl ListenerGate {
             (_, "listener_remove") => {
                 let url = record.listener_remove_url.as_ref().and_then(|url| url.parse().ok());
                 if let Some(url) = url {
-                    self.tell(Arc::new(url), form.to_owned());
+                    let departure = Departure { url: Arc::new(url), form: form.to_owned() };
+                    send(&self.leaving, departure);
                 }
                 Ok(())
             }
@@ -208,11 +209,6 @@ impl ListenerGate {
         known(mount)
             .or_else(bare)
             .ok_or_else(|| FrontError::MountUnknown { path: mount.to_owned() })
-    }
-
-    /// Has a program told that somebody has left.
-    fn tell(&self, url: Arc<HttpUrl>, form: String) {
-        send(&self.leaving, Departure { url, form });
     }
 
     /// Tells of who has left until `cancel`, and for a moment longer of those who leave then. Only the first to call it does.

@@ -1,4 +1,4 @@
-//! Sources that speak SHOUTcast version 1, on a port of their own, and the titles they set.
+//! Sources that speak `SHOUTcast` version 1, on a port of their own, and the titles they set.
 //!
 //! The answer `OK2` comes before the source has said what it streams, so a master that takes it is found only after it: a source that
 //! none takes is closed, and comes again.
@@ -10,7 +10,7 @@ use autoradio_common::limits::HTTP_HEAD_MS_MAX;
 use bytes::BytesMut;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::metadata;
 use super::server::{Shared, linger};
@@ -47,7 +47,7 @@ async fn stream(
     from: IpAddr,
 ) -> Result<(), FrontError> {
     let Some((record, given)) = meaning(login, &shared.placement()) else {
-        warn!(
+        debug!(
             %from,
             "a SHOUTcast source names no mount, and none is meant by it: have it log in with /mount:password, or give a mount its number \
              with radioctl edit-mount --shoutcast-sid"
@@ -92,7 +92,7 @@ async fn write(client: &mut TcpStream, bytes: &[u8]) -> Result<(), FrontError> {
     client.write_all(bytes).await.map_err(|source| FrontError::Client { source })
 }
 
-/// Sets the title that a SHOUTcast source sends in the query of `/admin.cgi`.
+/// Sets the title that a `SHOUTcast` source sends in the query of `/admin.cgi`.
 pub(super) async fn set_title(
     shared: &Shared,
     client: &mut TcpStream,

@@ -1,4 +1,4 @@
-//! Reads how a client begins: what a proxy says about it, then the head of a request or a SHOUTcast login, within their limits. What came
+//! Reads how a client begins: what a proxy says about it, then the head of a request or a `SHOUTcast` login, within their limits. What came
 //! after is kept.
 
 use std::net::IpAddr;
@@ -36,7 +36,7 @@ impl Sniffed {
 pub(super) enum Opening {
     /// With a request.
     Http(Sniffed),
-    /// With a SHOUTcast login.
+    /// With a `SHOUTcast` login.
     Login {
         /// The line.
         login: Login,
@@ -64,7 +64,7 @@ pub(super) struct Manner<'a> {
     pub(super) peer: IpAddr,
     /// Proxies that are believed.
     pub(super) proxies: &'a TrustedProxies,
-    /// Whether SHOUTcast sources may come this way.
+    /// Whether `SHOUTcast` sources may come this way.
     pub(super) logins: bool,
     /// Longest time until the head is whole.
     pub(super) longest: Duration,

@@ -146,7 +146,7 @@ impl Listener {
         }
         if self.cursor.is_at_end(view) {
             self.well_ms = now_ms;
-        } else if now_ms - self.well_ms >= HTTP_STALL_MS_MAX {
+        } else if now_ms.saturating_sub(self.well_ms) >= HTTP_STALL_MS_MAX {
             return Some(Why::Stalled);
         }
         self.look(now_ms)
@@ -155,7 +155,7 @@ impl Listener {
     /// Looks now and then whether a listener to whom nothing is written is still there. One that has closed its sending side
     /// cannot be told from one that has gone: while something plays, the next write tells; while nothing plays, it has gone.
     fn look(&mut self, now_ms: u64) -> Option<Why> {
-        if now_ms - self.looked_ms < STREAM_LOOK_MS {
+        if now_ms.saturating_sub(self.looked_ms) < STREAM_LOOK_MS {
             return None;
         }
         self.looked_ms = now_ms;
@@ -171,7 +171,7 @@ impl Listener {
     }
 
     fn skips_too_often(&mut self, now_ms: u64) -> bool {
-        if now_ms - self.skipped_ms >= STREAM_SKIPS_MS {
+        if now_ms.saturating_sub(self.skipped_ms) >= STREAM_SKIPS_MS {
             self.skips = 0;
         }
         self.skipped_ms = now_ms;

@@ -25,7 +25,7 @@ use crate::placement::Placement;
 
 pub use listener::Seat;
 pub(super) use shard::Command;
-pub use tune::Tuned;
+pub use tune::{Tuned, Wish};
 
 impl Hub {
     /// Starts the threads that write to listeners, one per core.

@@ -4,6 +4,7 @@
 //! with many listeners the ticks are longer. Mounts have their ticks at different moments.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use autoradio_common::limits::{
 };
 use metrics::Counter;
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::listener::{Listener, Why};
 use crate::clock;
@@ -44,8 +45,17 @@ struct Group {
     moving: Option<(Use, u64)>,
 }
 
-/// Runs until it is told to stop, or nobody is left to tell it.
+/// Runs until it is told to stop, or nobody is left to tell it. A fault in it closes its listeners, who can come again, and not the
+/// thread.
 pub(super) fn run(commands: &Receiver<Command>, ended: Option<&mpsc::Sender<Ended>>) {
+    while catch_unwind(AssertUnwindSafe(|| serve(commands, ended))).is_err() {
+        error!(
+            "a fault of autoradio has closed listeners; please report what the log says before this"
+        );
+    }
+}
+
+fn serve(commands: &Receiver<Command>, ended: Option<&mpsc::Sender<Ended>>) {
     let mut shard = Shard { groups: Vec::new(), counters: Counters::new(), ended };
     loop {
         let now_ms = clock::boot_ms();

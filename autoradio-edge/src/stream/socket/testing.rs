@@ -14,7 +14,7 @@ use crate::clock;
 use crate::cluster::{IcecastSecrets, Master, MountPath, MountRecord, Snapshot};
 use crate::placement::tests::one_node_snapshot;
 use crate::placement::{Placement, place};
-use crate::stream::{Ended, Guest, Hub, HubSettings};
+use crate::stream::{Ended, Guest, Hub, HubSettings, Wish};
 
 /// Nothing here may take longer.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -163,7 +163,7 @@ impl Rig {
             agent: Some("test".into()),
         };
         let (server, _) = server.expect("a connection");
-        self.hub.enter(tuned, server, guest, false, Box::new(NoSeat)).expect("it enters");
+        self.hub.enter(tuned, server, guest, Wish::default(), Box::new(NoSeat)).expect("it enters");
         let mut listener = Listener { stream: client.expect("a connection") };
         assert!(listener.head().await.starts_with("HTTP/1.0 200 OK\r\n"));
         listener

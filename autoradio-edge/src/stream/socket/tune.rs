@@ -1,10 +1,14 @@
 //! Listeners that come: a channel that plays is found, or begun, and the socket goes to a fan-out thread.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use autoradio_common::limits::{STREAM_OFF_MS, STREAM_SEND_BUFFER_BYTES, STREAM_TUNE_MS_MAX};
+use autoradio_common::limits::{
+    STREAM_OFF_MS, STREAM_SEND_BUFFER_BYTES, STREAM_SLICES, STREAM_TUNE_MS_MAX,
+};
+use bytes::Bytes;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -18,6 +22,8 @@ use crate::stream::cursor::Cursor;
 use crate::stream::error::StreamError;
 use crate::stream::head::StreamHead;
 use crate::stream::hub::Hub;
+use crate::stream::range::StreamRange;
+use crate::stream::ring::View;
 
 /// A channel that plays, kept for one listener.
 #[derive(Debug)]
@@ -26,6 +32,18 @@ pub struct Tuned {
     /// What Icecast says of the stream.
     pub head: Arc<StreamHead>,
 }
+
+/// How a listener wants the stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wish {
+    /// With titles between the audio.
+    pub titles: bool,
+    /// As a part of something longer.
+    pub range: Option<StreamRange>,
+}
+
+/// Pause before a stream is looked at again that has nothing yet.
+const PIECE_PAUSE: Duration = Duration::from_millis(20);
 
 impl Hub {
     /// Finds the mount's stream, or begins it. A mount that does not play is waited for a moment, since its source or its
@@ -64,20 +82,48 @@ impl Hub {
         }
     }
 
+    /// The whole answer to who wants but a piece of the stream: a head, and at most `bytes_max` bytes. A stream that has just begun is
+    /// waited for a moment; `None`: nothing has come of it.
+    pub async fn piece(
+        &self,
+        tuned: &Tuned,
+        range: StreamRange,
+        bytes_max: u64,
+    ) -> Option<Vec<u8>> {
+        let channel = &tuned.channel.0;
+        let deadline = clock::now() + Duration::from_millis(STREAM_TUNE_MS_MAX);
+        loop {
+            let back = channel.burst_bytes.load(Ordering::Relaxed).max(bytes_max);
+            let piece = newest(&channel.view.load(), back, bytes_max);
+            if !piece.is_empty() {
+                let head = tuned.head.to_bytes(false, &clock::http_date());
+                return Some([range.of_bytes(piece.len()).rewrite(&head), piece].concat());
+            }
+            if clock::now() >= deadline || channel.has_ended() {
+                return None;
+            }
+            tokio::time::sleep(PIECE_PAUSE).await;
+        }
+    }
+
     /// Has the client listen: writes head and burst as far as its socket takes them, and gives it to a thread.
     pub fn enter(
         &self,
         tuned: Tuned,
         client: TcpStream,
         guest: Guest,
-        titles: bool,
+        wish: Wish,
         seat: Box<dyn Seat>,
     ) -> io::Result<()> {
         // Else the kernel keeps megabytes for a listener that lags, where our ring has them once for all.
         SockRef::from(&client).set_send_buffer_size(STREAM_SEND_BUFFER_BYTES)?;
         let stream = client.into_std()?;
-        let titles = titles && tuned.head.has_titles();
+        let titles = wish.titles && tuned.head.has_titles();
         let head = tuned.head.to_bytes(titles, &clock::http_date());
+        let head = match wish.range {
+            Some(range) => range.rewrite(&head),
+            None => head,
+        };
         let visit = Visit::new(self.next_id(), guest, clock::now());
         let channel = tuned.channel.0.clone();
         let member = Membership::new(tuned.channel, Arc::new(visit));
@@ -85,11 +131,21 @@ impl Hub {
         let cursor = Cursor::new(head.into(), titles);
         let now_ms = clock::boot_ms();
         let mut listener = Listener::new(stream, cursor, member, seat, now_ms);
-        let burst_bytes = channel.burst_bytes.load(std::sync::atomic::Ordering::Relaxed);
+        let burst_bytes = channel.burst_bytes.load(Ordering::Relaxed);
         let ticked = listener.tick(&channel.view.load(), burst_bytes, now_ms);
         listener.seat.sent(ticked.bytes);
         metrics::counter!("autoradio_http_listener_bytes_total").increment(ticked.bytes);
         self.command(id, Command::Join(Box::new(listener)));
         Ok(())
     }
+}
+
+/// What a listener would get first who joins `back` bytes before the end, cut.
+fn newest(view: &View, back: u64, bytes_max: u64) -> Vec<u8> {
+    let mut cursor = Cursor::new(Bytes::new(), false);
+    cursor.join(view, back);
+    let mut slices = [IoSlice::new(&[]); STREAM_SLICES];
+    let (count, _) = cursor.slices(view, &mut slices);
+    let bytes = slices[..count].iter().flat_map(|slice| slice.iter().copied());
+    bytes.take(usize::try_from(bytes_max).unwrap_or(usize::MAX)).collect()
 }

@@ -1,10 +1,7 @@
 //! Ranges of a stream, which has none. Pure.
 //!
 //! Apple's players ask for two bytes first, and play only what answers 206. But who got a 206 asks for no titles any more, so a request for a
-//! range is answered 200 as if nothing had been asked, unless the mount says otherwise. The form is that of Icecast-KH: the stream is
-//! as long as a 32-bit number can say.
-
-use super::RequestHead;
+//! range is answered 200 as if nothing had been asked, unless the mount says otherwise. The form is that of Icecast-KH.
 
 /// Length that a stream says it has, in bytes.
 const LENGTH: u64 = (1 << 30) - 1;
@@ -17,9 +14,9 @@ pub struct StreamRange {
 }
 
 impl StreamRange {
-    /// What `head` asks for, if it is one range of bytes that a stream can have (RFC 9110 §14.1.2).
-    pub fn of(head: &RequestHead) -> Option<Self> {
-        let (first, last) = head.field_text("Range")?.strip_prefix("bytes=")?.split_once('-')?;
+    /// What a `Range` field asks for, if it is one range of bytes that a stream can have (RFC 9110 §14.1.2).
+    pub fn parse(field: &str) -> Option<Self> {
+        let (first, last) = field.strip_prefix("bytes=")?.split_once('-')?;
         let first: u64 = first.trim().parse().ok()?;
         let last = match last.trim() {
             "" => LENGTH - 1,
@@ -31,6 +28,20 @@ impl StreamRange {
     /// How many bytes answer it, `None` for a stream that goes on: nobody counts to its end.
     pub fn bytes(self) -> Option<u64> {
         (self.last < LENGTH - 1).then_some(self.last - self.first + 1)
+    }
+
+    /// The part that begins where it does and goes on.
+    #[must_use]
+    pub fn to_the_end(self) -> Self {
+        Self { last: LENGTH - 1, ..self }
+    }
+
+    /// The part of it that begins where it does and has so many bytes, at least one: a server may send less than was asked for
+    /// (RFC 9110 §15.3.7).
+    #[must_use]
+    pub fn of_bytes(self, bytes: usize) -> Self {
+        let last = self.first.saturating_add(bytes as u64).saturating_sub(1);
+        Self { last: last.clamp(self.first, self.last), ..self }
     }
 
     /// The head of a stream with its status line and fields for this range.
@@ -51,7 +62,6 @@ impl StreamRange {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::head_of;
     use super::*;
 
     #[test]
@@ -68,12 +78,18 @@ mod tests {
             ("bytes=1073741823-", None, None),
             ("items=0-1", None, None),
         ] {
-            let got =
-                StreamRange::of(&head_of(&format!("GET /m HTTP/1.1\r\nRange: {range}\r\n\r\n")));
+            let got = StreamRange::parse(range);
             assert_eq!(got.map(|got| (got.first, got.last)), want, "{range}");
             assert_eq!(got.and_then(StreamRange::bytes), bytes, "{range}");
         }
-        assert_eq!(StreamRange::of(&head_of("GET /m HTTP/1.1\r\n\r\n")), None);
+    }
+
+    #[test]
+    fn less_than_was_asked_for_is_still_a_part_of_it() {
+        let asked = StreamRange { first: 7, last: 16 };
+        for (bytes, last) in [(1, 7), (10, 16), (11, 16), (0, 7)] {
+            assert_eq!(asked.of_bytes(bytes), StreamRange { first: 7, last }, "{bytes}");
+        }
     }
 
     #[test]
