@@ -9,3 +9,4 @@ mod crowd;
 mod players;
 mod rig;
 mod sockets;
+mod sources;
