@@ -78,14 +78,15 @@ const VLC_PLUGINS: &str = "/usr/share/doc/vlc-plugin-base";
 const GST_PLUGINS: &str = "/usr/share/doc/gstreamer1.0-plugins-good";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 40] = [
+pub(super) const NEEDS: [Need; 41] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
     always("ffmpeg", "ffmpeg", "sources and the judge of what listeners hear"),
     always("oggfwd", "oggfwd", "a source that is libshout"),
-    always("liquidsoap", "liquidsoap", "a source with forms of its own"),
+    always("libshout-tools", "shout", "a source that speaks all that libshout does"),
     always("ezstream", "ezstream", "a source that is libshout without TLS"),
+    always("liquidsoap", "liquidsoap", "a source with forms of its own"),
     peer("mpd", "mpd", "a player that is a source"),
     always("mpv", "mpv", "a listener that is ffmpeg"),
     always("mpg123", "mpg123", "a listener of MP3 alone"),
