@@ -4,5 +4,9 @@
     reason = "a lab's errors say what and where; the line is the test's"
 )]
 
+mod browser;
 mod crowd;
+mod players;
 mod rig;
+mod sockets;
+mod sources;

@@ -40,6 +40,13 @@ impl Station {
     }
 }
 
+/// Waits until the front of one of the nodes has a source of the mount.
+pub(crate) fn wait_connected(lab: &Lab, mount: &str) {
+    let at = |node: &Node| node.status().is_ok_and(|status| status.source_connected(mount));
+    let connected = || lab.nodes().iter().any(at);
+    lab.wait_until(&format!("{mount} has a source"), SOON * 3, connected).unwrap();
+}
+
 pub(crate) fn addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<Ipv4Addr> {
     nodes.into_iter().map(|node| node.host().v4()).collect()
 }
