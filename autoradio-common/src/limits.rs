@@ -152,6 +152,17 @@ pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.
 pub const TUNNEL_BUFFER_BYTES: usize = 16 * 1024;
 
+/// Bytes of a stream in which the first frames must be found; without any it is passed on as it comes. Bytes in a stream of frames
+/// after which what was lost is looked for as if it were a new stream.
+pub const STREAM_LOCK_BYTES_MAX: usize = 64 * 1024;
+/// Largest tag (ID3, APE) between frames that is read over by what it says of its size, in bytes. Of a larger one the frames
+/// after it are looked for.
+pub const STREAM_TAG_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of frames whose fingerprints are kept, so that they are known when a new upstream sends them again.
+pub const STREAM_REMEMBERED_BYTES_MAX: usize = 512 * 1024;
+/// Bytes of frames held back while they could go on in several places of those that are remembered.
+pub const STREAM_DOUBT_BYTES_MAX: usize = 64 * 1024;
+
 /// Mounts that one Icecast relays at one time. Icecast 2.4 compares all of them with all at each reload and answers
 /// nobody meanwhile: a third of a second at 500, more than a second at 1 000, half a minute at 10 000.
 pub const ICECAST_RELAYS_MAX: usize = 500;

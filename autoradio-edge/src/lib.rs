@@ -18,6 +18,7 @@ pub mod placement;
 pub mod dataplane;
 pub mod dns;
 pub mod http;
+pub mod stream;
 
 // Children: processes that this node runs.
 pub mod icecast;

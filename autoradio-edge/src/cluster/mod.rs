@@ -18,6 +18,7 @@ mod limited;
 mod load;
 mod members;
 mod mount_path;
+mod mount_record;
 mod record;
 mod shared_map;
 mod snapshot;
@@ -51,12 +52,13 @@ pub use load::is_news;
 pub use managed::{ManagedEtcd, StartedEtcd, known_endpoints, note_endpoints};
 pub use members::{EtcdMember, MemberStatus, removable, voters_advice};
 pub use mount_path::{MountPath, MountPathError};
+pub use mount_record::{MountRecord, SourceLimits};
 pub use mounts::Stored;
 use password::system_random_bytes;
 pub use password::{hash_password, random_password};
 pub use record::{
-    Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, MountRecord, NodeRecord,
-    SCHEMA_VERSION, SourceRecord, TitleRecord,
+    Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, NodeRecord, SCHEMA_VERSION,
+    SourceRecord, TitleRecord,
 };
 pub use shared_map::SharedMap;
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};

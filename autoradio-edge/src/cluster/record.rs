@@ -11,47 +11,6 @@ use super::{MountPath, NodeName};
 /// The schema this version reads and writes. A record of another schema is refused, not guessed at.
 pub const SCHEMA_VERSION: u32 = 1;
 
-/// `mounts/<id>`: one mount, as the operator made it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MountRecord {
-    /// Schema of this record: [`SCHEMA_VERSION`].
-    pub schema: u32,
-    /// The mount's path.
-    pub path: MountPath,
-    /// User name that sources give.
-    pub source_username: String,
-    /// Argon2 hash (PHC string) of the sources' password.
-    pub source_password_hash: String,
-    /// Name shown to listeners and directories.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<String>,
-    /// Description shown to listeners and directories.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
-    /// Listeners of the whole mount on one node, no limit when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_listeners: Option<u32>,
-    /// Fields of a newer version, kept as they are.
-    #[serde(flatten)]
-    pub unknown: Map<String, Value>,
-}
-
-impl MountRecord {
-    /// A mount with nothing but what its source needs: a user name, and the argon2 hash of a password.
-    pub fn new(path: MountPath, source_username: &str, source_password_hash: String) -> Self {
-        Self {
-            schema: SCHEMA_VERSION,
-            path,
-            source_username: source_username.to_owned(),
-            source_password_hash,
-            name: None,
-            description: None,
-            max_listeners: None,
-            unknown: Map::new(),
-        }
-    }
-}
-
 /// `nodes/<name>`: what a node says about itself while it lives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NodeRecord {
