@@ -82,14 +82,12 @@ pub const DNS_TCP_IDLE_MS: u64 = 10_000;
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Longest head that Icecast 2.4 reads, in bytes: its buffer holds 4096, the last of which ends the text.
 pub const HTTP_ICECAST_HEAD_BYTES_MAX: usize = 4_095;
-/// Longest `User-Agent` of a listener that is passed on to Icecast, in bytes; a longer one is left out.
-pub const HTTP_AGENT_BYTES_MAX: usize = 512;
 /// Header fields of one HTTP request.
 pub const HTTP_HEADERS_MAX: usize = 100;
 /// Longest time a client may take to send its request head, in milliseconds.
 pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
-/// Connections the front holds at one time.
-pub const HTTP_CONNECTIONS_MAX: usize = 16_384;
+/// Connections the front holds at one time, however many descriptors there are.
+pub const HTTP_CONNECTIONS_MAX: usize = 131_072;
 /// Clients over that limit that are told so at one time; more are closed without a word.
 pub const HTTP_REFUSALS_MAX: usize = 32;
 /// Connections over that limit that nodes of the cluster may have at one time, to ask for this node's state.
@@ -98,11 +96,6 @@ pub const HTTP_PEERS_MAX: usize = 64;
 pub const HTTP_DIAL_MS_MAX: u64 = 3_000;
 /// Longest time an Icecast may take to answer a request, in milliseconds.
 pub const HTTP_REPLY_MS_MAX: u64 = 5_000;
-/// Listeners of one front whose request an Icecast has not answered yet. It puts them in a line before one thread and
-/// turns away all beyond a hundred, those of other fronts included.
-pub const HTTP_LISTENERS_ASKING_MAX: usize = 40;
-/// Longest wait of a listener for its turn at an Icecast, and for one that is busy to take it, in milliseconds.
-pub const HTTP_LISTENER_MS_MAX: u64 = 10_000;
 /// Largest whole answer of an Icecast that is read before it is passed on, in bytes.
 pub const HTTP_REPLY_BYTES_MAX: usize = 64 * 1024;
 /// Longest time one write to a client or an Icecast, or one read of audio, may make no progress, in milliseconds.
@@ -162,6 +155,71 @@ pub const STREAM_TAG_BYTES_MAX: usize = 1024 * 1024;
 pub const STREAM_REMEMBERED_BYTES_MAX: usize = 512 * 1024;
 /// Bytes of frames held back while they could go on in several places of those that are remembered.
 pub const STREAM_DOUBT_BYTES_MAX: usize = 64 * 1024;
+/// Longest block of a stream's ring, in bytes: shorter pieces are joined up to it, so that a listener's write has few slices.
+pub const STREAM_BLOCK_BYTES: usize = 16 * 1024;
+/// What a stream's ring holds at least for listeners that lag, in bytes.
+pub const STREAM_RING_BYTES_MIN: u64 = 512 * 1024;
+/// What it holds at most, in bytes.
+pub const STREAM_RING_BYTES_MAX: u64 = 8 * 1024 * 1024;
+/// Time that it holds between these two, in milliseconds: a high bit rate is no reason to lose who lags for a moment.
+pub const STREAM_RING_MS: u64 = 16_000;
+/// Slices of one write to a listener.
+pub const STREAM_SLICES: usize = 8;
+/// Writes to one listener in one tick, while it takes all.
+pub const STREAM_WRITES_MAX: usize = 16;
+/// What the kernel holds of a listener's stream, in bytes, before its own overhead: a burst, and some seconds.
+pub const STREAM_SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Shortest time between two writes to a listener, in milliseconds.
+pub const STREAM_TICK_MS_MIN: u64 = 250;
+/// Longest time between two writes, in milliseconds: with many listeners. Players have a burst of some seconds.
+pub const STREAM_TICK_MS_MAX: u64 = 1_000;
+/// Listeners of one thread up to which the time is the shortest; beyond, it grows with their number.
+pub const STREAM_TICK_LISTENERS: u64 = 500;
+/// Time after which a listener to whom nothing is written is looked at whether it is still there, in milliseconds.
+pub const STREAM_LOOK_MS: u64 = 5_000;
+/// Times that a slow listener may skip to the live edge before it is closed, unless it has kept up meanwhile.
+pub const STREAM_SKIPS_MAX: u8 = 4;
+/// Time without a skip after which a listener has kept up, in milliseconds.
+pub const STREAM_SKIPS_MS: u64 = 300_000;
+/// Streams that are asked of Icecasts at one time. Icecast turns away all beyond a hundred that wait.
+pub const STREAM_DIALS_MAX: usize = 40;
+/// Silence after which an upstream connection counts as lost, in milliseconds. A new one joins where it was left, so that a short
+/// limit costs a source that only pauses nothing.
+pub const STREAM_SILENCE_MS_MAX: u64 = 4_000;
+/// Shortest pause before a lost stream is asked for again, in milliseconds.
+pub const STREAM_REDIAL_MS_MIN: u64 = 50;
+/// Longest pause before a lost stream is asked for again, in milliseconds.
+pub const STREAM_REDIAL_MS_MAX: u64 = 1_000;
+/// Time that a mount must be known to have no source before those who heard it get its fallback, in milliseconds. Source clients
+/// come back within it.
+pub const STREAM_ABSENT_MS: u64 = 5_000;
+/// Pause between two looks whether a mount plays again, or at its new master, while its listeners hear something, in milliseconds.
+pub const STREAM_PROBE_MS: u64 = 1_000;
+/// Fallbacks of fallbacks that are tried.
+pub const STREAM_FALLBACKS_MAX: usize = 4;
+/// Time that an upstream connection stays after its last listener, in milliseconds.
+pub const STREAM_LINGER_MS: u64 = 10_000;
+/// Longest wait of a listener for the first answer about a mount, in milliseconds.
+pub const STREAM_TUNE_MS_MAX: u64 = 10_000;
+/// Time that who wants to listen to a mount which does not play waits for it, in milliseconds.
+pub const STREAM_OFF_MS: u64 = 1_000;
+/// Longest wait of a stream's first listener, once Icecast has answered, for the first audio, in milliseconds.
+pub const STREAM_ANNOUNCE_MS: u64 = 300;
+/// Longest part of a listener's request line, agent and referer that is kept while it listens, in bytes each.
+pub const STREAM_GUEST_BYTES_MAX: usize = 256;
+/// Time that listeners who are to hear another mount wait for it to play, in milliseconds.
+pub const STREAM_MOVE_MS_MAX: u64 = 10_000;
+
+/// Bytes of all header pages of an Ogg link, which every listener who joins gets first; a cover may be among them. A stream with
+/// more is passed on as it comes.
+pub const STREAM_OGG_HEADERS_BYTES_MAX: usize = 1024 * 1024;
+/// Logical streams in one Ogg link; pages of more are left out.
+pub const STREAM_OGG_STREAMS_MAX: usize = 32;
+/// Serial numbers of earlier logical streams that no later one of the same mount may have.
+pub const STREAM_OGG_SERIALS_REMEMBERED: usize = 1_024;
+/// Bytes of damaged Ogg pages that are looked through for other pages within them, more than bytes that have come; beyond
+/// that they are left out whole.
+pub const STREAM_OGG_DAMAGED_BYTES_MAX: usize = 256 * 1024;
 
 /// Mounts that one Icecast relays at one time. Icecast 2.4 compares all of them with all at each reload and answers
 /// nobody meanwhile: a third of a second at 500, more than a second at 1 000, half a minute at 10 000.

@@ -20,6 +20,11 @@ pub fn unix_ms() -> u64 {
     since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The moment as HTTP writes it (RFC 9110 §5.6.7).
+pub fn http_date() -> String {
+    httpdate::fmt_http_date(SystemTime::now())
+}
+
 /// Milliseconds on the boot-time clock, which never goes back.
 pub fn boot_ms() -> u64 {
     boot_ns() / 1_000_000

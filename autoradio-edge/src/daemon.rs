@@ -230,7 +230,7 @@ async fn start_etcd(config: &Config) -> Result<(Option<StartedEtcd>, EtcdAccess)
 fn icecast_settings(config: &Config) -> IcecastSettings {
     let (state_dir, domain) = (config.state_dir.clone(), config.domain.clone());
     let own = (config.name.clone(), config.admin_listen);
-    let clients_max = config.clients_max.saturating_mul(2);
+    let clients_max = config.clients_max;
     IcecastSettings {
         relays: !config.icecast_proxy,
         ..IcecastSettings::debian(state_dir, own, config.icecast_port, domain, clients_max)

@@ -9,6 +9,7 @@ mod cluster;
 mod dns;
 mod http;
 mod icecast;
+mod stream;
 
 /// The environment variable that tells the fuzzer which target to run.
 pub const TARGET_VARIABLE: &str = "AUTORADIO_FUZZ_TARGET";
@@ -27,7 +28,7 @@ const fn of(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 15] = [
     of("dns_query", dns::query),
     of("dns_name", dns::name),
     of("http_head", http::head),
@@ -39,6 +40,10 @@ pub const TARGETS: [Target; 11] = [
     of("backup", cluster::backup),
     of("peer_state", cluster::peer_state),
     of("icecast_stats", icecast::stats),
+    of("stream_icy", stream::icy),
+    of("stream_mpeg", stream::frames),
+    of("stream_adts", stream::frames),
+    of("stream_ogg", stream::frames),
 ];
 
 /// The target of this name.

@@ -148,6 +148,16 @@ pub struct RunArgs {
     #[arg(long, env = "AUTORADIO_MAX_CLIENTS", value_name = "N")]
     pub max_clients: Option<String>,
 
+    /// Connections that one client address may have to this node's front, 0 for any number; nodes of the cluster and this
+    /// machine are not counted
+    #[arg(
+        long,
+        env = "AUTORADIO_CONNECTIONS_PER_ADDRESS",
+        value_name = "N",
+        default_value = "1024"
+    )]
+    pub connections_per_address: String,
+
     /// What this node may send, in Mbit/s [default: the speed of the interface, or 1000]
     #[arg(long, env = "AUTORADIO_BWLIMIT", value_name = "MBITS")]
     pub bwlimit: Option<String>,

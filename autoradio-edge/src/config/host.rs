@@ -23,7 +23,7 @@ pub struct HostFacts {
     pub addresses: Vec<(String, IpAddr)>,
     /// `$DOMAIN`, as the original daemon read it from /etc/default/autoradio.
     pub domain_variable: Option<String>,
-    /// Listeners that this process may have descriptors for, two each: to the listener and to its Icecast.
+    /// Clients that this process may have descriptors for.
     pub clients_max: u32,
     /// Speeds of interfaces that tell one, in Mbit/s.
     pub speeds_mbits: Vec<(String, u64)>,
@@ -87,10 +87,12 @@ impl HostFacts {
     }
 }
 
-/// Half of the descriptors that may be opened, once those that the daemon needs itself are put aside.
+/// Descriptors that may be opened, once those that the daemon needs itself are put aside, and an eighth for second ones: a source is
+/// a connection to its Icecast too, and so is a mount that somebody listens to.
 fn clients_max() -> u32 {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(_, hard)| hard);
-    u32::try_from(descriptors.saturating_sub(OWN_DESCRIPTORS) / 2).unwrap_or(u32::MAX).max(1)
+    let clients = descriptors.saturating_sub(OWN_DESCRIPTORS) / 8 * 7;
+    u32::try_from(clients).unwrap_or(u32::MAX).max(1)
 }
 
 /// Source: sysfs-class-net. Interfaces that are down or virtual give an error or -1.

@@ -129,6 +129,8 @@ pub struct Config {
     pub heartbeat: Duration,
     /// Connections that the process has descriptors for.
     pub clients_max: u32,
+    /// Connections that one address may have, 0: any number.
+    pub connections_per_address: u32,
     /// What this node carries before it counts as full.
     pub capacity: Capacity,
     /// What it can carry at most, its reserve included.
@@ -187,6 +189,12 @@ impl Config {
             lease_ttl_s: checker.within("--master-election-ttl", &args.master_election_ttl, 2, 60),
             heartbeat: checker.seconds("--heartbeat", &args.heartbeat, 1, 60),
             clients_max: host.clients_max,
+            connections_per_address: checker.within(
+                "--connections-per-address",
+                &args.connections_per_address,
+                0,
+                u32::MAX,
+            ),
             capacity,
             capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),

@@ -61,7 +61,8 @@ fn a_node_counts_as_full_before_it_is() {
 
 #[test]
 fn listeners_never_take_all_places_of_the_front_however_many_descriptors_there_are() {
-    for (clients_max, want) in [(1, 1), (8, 7), (448, 392), (262_080, 16_128), (u32::MAX, 16_128)] {
+    for (clients_max, want) in [(1, 1), (8, 7), (448, 392), (262_080, 130_816), (u32::MAX, 130_816)]
+    {
         let host = HostFacts { clients_max, ..host() };
         let config = check("--domain a.b", &host).expect("valid");
         assert_eq!(config.capacity_whole.listeners, want, "{clients_max}");

@@ -167,6 +167,7 @@ impl Node {
             ports: self.config.http_ports.clone(),
             secrets: self.cluster.secrets.clone(),
             connections_max: self.config.clients_max as usize,
+            connections_per_address: self.config.connections_per_address,
             standing: self.cluster.standing.clone(),
             own_state: self.cluster.own_state.clone(),
             icecast_proxy: self.config.icecast_proxy,
@@ -175,6 +176,7 @@ impl Node {
             ledger: self.ledger.clone(),
             gate: self.gate.clone(),
             titles: self.cluster.titles.clone(),
+            ended: None,
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));

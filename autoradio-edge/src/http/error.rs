@@ -9,6 +9,7 @@ use autoradio_common::limits::{
 
 use super::reply::Reply;
 use crate::cluster::MountPath;
+use crate::stream::StreamError;
 
 /// Everything that ends a request, a tunnel or the front itself before its time.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum FrontError {
         /// How many that is.
         connections_max: usize,
     },
+    /// The client's address has all the connections it may have.
+    #[error("your address has all the connections to this node that it may have")]
+    AddressFull,
     /// Bytes that are no request head.
     #[error("the request head is malformed: {source}")]
     HeadMalformed {
@@ -115,11 +119,13 @@ pub enum FrontError {
         /// Where it is.
         address: SocketAddr,
     },
-    /// The master's Icecast has more listeners before it than it can let in at once.
-    #[error("the mount's Icecast at {address} is busy, try again")]
-    IcecastBusy {
-        /// Where it is.
-        address: SocketAddr,
+    /// The mount's stream cannot be had from its Icecast.
+    #[error("the stream of mount {mount} cannot be had at this moment: {source}")]
+    StreamUnreachable {
+        /// The mount.
+        mount: MountPath,
+        /// Why.
+        source: StreamError,
     },
     /// The master's Icecast refused what the front asked of it.
     #[error("the mount's Icecast answered {status}: {sentence}")]
@@ -142,6 +148,7 @@ impl FrontError {
             | Self::MountMissing => 400,
             Self::HeadTooLarge | Self::HeadTooLargeForIcecast { .. } => 431,
             Self::HeadTooSlow => 408,
+            Self::AddressFull => 429,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
             Self::Unauthorized => 401,
             // Icecast refusing our internal password is our fault: the client's own was right.
@@ -153,7 +160,7 @@ impl FrontError {
             | Self::NoRoom
             | Self::IcecastUnreachable { .. }
             | Self::IcecastSilent { .. }
-            | Self::IcecastBusy { .. } => 503,
+            | Self::StreamUnreachable { .. } => 503,
             Self::IcecastRefused { status, .. } => *status,
         };
         Some(Reply::text(status, &self.sentence()))
@@ -164,7 +171,7 @@ impl FrontError {
         match self {
             Self::IcecastUnreachable { .. }
             | Self::IcecastSilent { .. }
-            | Self::IcecastBusy { .. }
+            | Self::StreamUnreachable { .. }
             | Self::IcecastRefused { status: 401, .. } => {
                 "the mount's Icecast cannot be reached at this moment, try again".to_owned()
             }
@@ -207,7 +214,10 @@ mod tests {
     #[test]
     fn clients_see_neither_inner_addresses_nor_inner_passwords_failing() {
         for error in [
-            FrontError::IcecastBusy { address: ([198, 18, 0, 7], 8000).into() },
+            FrontError::StreamUnreachable {
+                mount: "/m".parse().expect("a mount path"),
+                source: StreamError::Silent { address: ([198, 18, 0, 7], 8000).into() },
+            },
             FrontError::IcecastSilent { address: ([198, 18, 0, 7], 8000).into() },
             FrontError::IcecastRefused { status: 401, sentence: "inner".to_owned() },
         ] {

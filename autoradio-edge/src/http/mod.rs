@@ -5,7 +5,7 @@
 //! head; pages and playlists go to hyper with the bytes already read.
 //!
 //! In: connections, a [`Placement`](crate::placement::Placement). Out: tunnels to the masters' Icecasts, answers,
-//! [`FrontStats`]. Never here: etcd, audio that is kept.
+//! listeners for the hub, [`FrontStats`]. Never here: etcd, audio that is kept.
 
 // The language: heads and bodies from bytes, answers to bytes. Pure.
 mod dechunk;
@@ -14,6 +14,7 @@ mod head;
 mod reply;
 
 // The decisions: what is asked for, and by whom.
+mod addresses;
 mod auth;
 mod bucket;
 mod gate;

@@ -105,7 +105,11 @@ impl FrontStats {
     }
 
     /// Takes a listener's seat; `None` when `listeners_max` are taken.
-    pub(super) fn seat(&self, mount: &MountPath, listeners_max: Option<u32>) -> Option<Seat> {
+    pub(super) fn seat(
+        self: &Arc<Self>,
+        mount: &MountPath,
+        listeners_max: Option<u32>,
+    ) -> Option<Seat> {
         let counters = self.counters(mount);
         let max = listeners_max.map_or(u64::MAX, u64::from);
         counters
@@ -115,7 +119,7 @@ impl FrontStats {
             })
             .ok()?;
         metrics::gauge!("autoradio_http_listeners").increment(1.0);
-        Some(Seat { counters })
+        Some(Seat { stats: self.clone(), counters })
     }
 
     /// Marks the mount's source as connected.
@@ -149,14 +153,22 @@ impl MountCounters {
 /// A listener, counted while this lives.
 #[derive(Debug)]
 pub(super) struct Seat {
+    stats: Arc<FrontStats>,
     counters: Arc<MountCounters>,
 }
 
 impl Seat {
-    /// Counts bytes sent to the listener.
-    pub(super) fn sent(&self, bytes: usize) {
-        self.counters.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
-        metrics::counter!("autoradio_http_listener_bytes_total").increment(bytes as u64);
+    /// Counts bytes sent to the listener, or to several of the same mount.
+    pub(super) fn sent(&self, bytes: u64) {
+        self.counters.bytes_out.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts the listener to another mount, even if that has all it may have.
+    pub(super) fn move_to(&mut self, mount: &MountPath) {
+        let counters = self.stats.counters(mount);
+        counters.listeners.fetch_add(1, Ordering::Relaxed);
+        self.counters.listeners.fetch_sub(1, Ordering::Relaxed);
+        self.counters = counters;
     }
 }
 
@@ -200,10 +212,10 @@ mod tests {
 
     #[test]
     fn what_lives_is_counted_and_what_ended_is_not() {
-        let stats = FrontStats::default();
+        let stats = Arc::new(FrontStats::default());
         let mount: MountPath = "/m".parse().expect("a mount path");
         let on_air = stats.on_air(&mount, "audio/ogg");
-        let seat = stats.seat(&mount, Some(1)).expect("a free seat");
+        let mut seat = stats.seat(&mount, Some(1)).expect("a free seat");
         assert!(stats.seat(&mount, Some(1)).is_none(), "one seat only");
         on_air.received(10);
         seat.sent(20);
@@ -214,6 +226,11 @@ mod tests {
         assert_eq!(sources.len(), 1);
         assert_eq!((&sources[0].0, sources[0].2.as_str()), (&mount, "audio/ogg"));
         assert_eq!(stats.live_content_type(&mount).as_deref(), Some("audio/ogg"));
+        seat.move_to(&"/other".parse().expect("a mount path"));
+        assert!(stats.seat(&mount, Some(1)).is_some(), "its seat is free");
+        let listeners =
+            |view: FrontView| view.mounts.iter().map(|it| it.listeners).collect::<Vec<_>>();
+        assert_eq!(listeners(stats.view()), [0, 1]);
         stats.keep(&placement_of(&[]));
         drop((on_air, seat));
         let view = stats.view();

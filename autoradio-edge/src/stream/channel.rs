@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use super::error::StreamError;
 use super::head::StreamHead;
@@ -23,8 +23,8 @@ pub(super) enum Phase {
     Tuning,
     /// It plays.
     Playing(Arc<StreamHead>),
-    /// It does not play, since then, for that reason.
-    Off(Instant, StreamError),
+    /// It does not play, for that reason.
+    Off(StreamError),
     /// It never will again: who wants to listen needs another channel.
     Ended(StreamError),
 }
@@ -38,6 +38,8 @@ pub(super) struct Channel {
     /// What a listener gets at once, in bytes.
     pub(super) burst_bytes: AtomicU64,
     pub(super) phase: watch::Sender<Phase>,
+    /// Told when somebody waits for it to play.
+    pub(super) wanted: Notify,
     /// What its first listeners were told: all that follows must be of that type.
     pub(super) told: OnceLock<Arc<StreamHead>>,
     members: Mutex<HashMap<u64, Arc<Visit>>>,
@@ -51,6 +53,7 @@ impl Channel {
             view: ArcSwap::default(),
             burst_bytes: AtomicU64::new(0),
             phase: watch::channel(Phase::Tuning).0,
+            wanted: Notify::new(),
             told: OnceLock::new(),
             members: Mutex::default(),
             users: AtomicUsize::new(0),
@@ -82,6 +85,11 @@ impl Use {
     pub(super) fn of(channel: Arc<Channel>) -> Self {
         channel.users.fetch_add(1, Ordering::Relaxed);
         Self(channel)
+    }
+
+    /// One more use of the same channel.
+    pub(super) fn again(&self) -> Self {
+        Self::of(self.0.clone())
     }
 }
 
@@ -151,6 +159,17 @@ pub struct Ended {
 }
 
 impl Visit {
+    pub(super) fn new(id: u64, guest: Guest, now: Instant) -> Self {
+        Self {
+            id,
+            guest,
+            since: now,
+            bytes: AtomicU64::new(0),
+            lag_bytes: AtomicU64::new(0),
+            close: AtomicBool::new(false),
+        }
+    }
+
     pub(super) fn view(&self, mount: &MountPath, now: Instant) -> ListenerView {
         ListenerView {
             id: self.id,

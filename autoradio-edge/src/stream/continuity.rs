@@ -110,7 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn listeners_wait_for_their_own_mount_before_they_get_the_fallback_and_are_closed_after_the_grace() {
+    fn listeners_wait_for_their_own_mount_before_they_get_the_fallback_and_are_closed_after_the_grace()
+     {
         let (now, terms) = (clock::now(), terms(GRACE));
         for (why, heard, error, after, fallback, over) in [
             ("nobody has heard anything", false, StreamError::NoSource, ms(0), true, false),

@@ -64,6 +64,11 @@ impl Cursor {
         self.at.map_or(0, |at| view.end().saturating_sub(at))
     }
 
+    /// Whether the listener has all there is.
+    pub(super) fn is_at_end(&self, view: &View) -> bool {
+        self.owed.is_empty() && self.lag(view) == 0
+    }
+
     /// Fills `out` with what goes out next, as far as it is there. Returns how many slices that is, and of how many bytes.
     pub(super) fn slices<'a>(&'a self, view: &'a View, out: &mut [IoSlice<'a>]) -> (usize, usize) {
         let (mut count, mut bytes) = (0, 0);
@@ -83,6 +88,10 @@ impl Cursor {
     pub(super) fn advance(&mut self, view: &View, bytes: usize) {
         let mut left = bytes - bytes.min(self.owed.len());
         self.owed.advance(bytes - left);
+        if self.owed.is_empty() {
+            // Empty bytes would keep all of them in memory.
+            self.owed = Bytes::new();
+        }
         let Some(at) = &mut self.at else { return };
         while left > 0 {
             match &mut self.icy {
@@ -210,7 +219,8 @@ mod tests {
     fn write(cursor: &mut Cursor, view: &View, most: usize) -> Vec<u8> {
         let mut slices = [IoSlice::new(&[]); STREAM_SLICES];
         let (count, bytes) = cursor.slices(view, &mut slices);
-        let mut written: Vec<u8> = slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
+        let mut written: Vec<u8> =
+            slices[..count].iter().flat_map(|slice| slice.to_vec()).collect();
         assert_eq!(written.len(), bytes);
         written.truncate(most);
         cursor.advance(view, written.len());
@@ -226,7 +236,8 @@ mod tests {
             rest = &rest[METAINT + 1..];
             let text_there = text.min(rest.len());
             if text > 0 && text_there == text {
-                titles.push(String::from_utf8_lossy(&rest[..text]).trim_end_matches('\0').to_owned());
+                titles
+                    .push(String::from_utf8_lossy(&rest[..text]).trim_end_matches('\0').to_owned());
             }
             rest = &rest[text_there..];
         }
@@ -244,7 +255,7 @@ mod tests {
     }
 
     fn title(text: &str) -> Bytes {
-        block(Some(&Title(Bytes::copy_from_slice(text.as_bytes()))))
+        block(Some(&Title::new(Bytes::copy_from_slice(text.as_bytes()))))
     }
 
     #[test]

@@ -143,11 +143,15 @@ pub fn block(title: Option<&Title>) -> Bytes {
     let text = cut(&title.text, BLOCK_BYTES_MAX - TITLE.len() - END.len());
     let mut bytes = BytesMut::with_capacity(1 + BLOCK_BYTES_MAX);
     bytes.put_u8(0);
-    [TITLE, text, END].into_iter().for_each(|part| bytes.extend_from_slice(part));
+    for part in [TITLE, text, END] {
+        bytes.extend_from_slice(part);
+    }
     if let Some(url) = &title.url
         && bytes.len() + URL.len() + url.len() + END.len() <= 1 + BLOCK_BYTES_MAX
     {
-        [URL, url, END].into_iter().for_each(|part| bytes.extend_from_slice(part));
+        for part in [URL, url, END] {
+            bytes.extend_from_slice(part);
+        }
     }
     let units = (bytes.len() - 1).div_ceil(UNIT_BYTES);
     bytes.resize(1 + units * UNIT_BYTES, 0);
@@ -157,10 +161,164 @@ pub fn block(title: Option<&Title>) -> Bytes {
 
 /// The front of `text`, of `bytes_max` at most.
 fn cut(text: &[u8], bytes_max: usize) -> &[u8] {
-    if text.len() <= bytes_max {
-        return text;
+    let front = &text[..text.len().min(bytes_max)];
+    match (std::str::from_utf8(text), std::str::from_utf8(front)) {
+        (Ok(_), Err(error)) => &front[..error.valid_up_to()],
+        _ => front,
     }
-    let end =
-        std::str::from_utf8(text).map_or(bytes_max, |text| text.floor_char_boundary(bytes_max));
-    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A block of these bytes, its length byte included.
+    fn raw(text: &[u8]) -> Vec<u8> {
+        let units = text.len().div_ceil(UNIT_BYTES);
+        let mut block = [&[units as u8], text].concat();
+        block.resize(1 + units * UNIT_BYTES, 0);
+        block
+    }
+
+    fn title(text: &[u8], url: Option<&'static [u8]>) -> Title {
+        Title { text: Bytes::copy_from_slice(text), url: url.map(Bytes::from_static) }
+    }
+
+    #[test]
+    fn a_block_tells_its_title() {
+        for (why, text, want) in [
+            ("plain", &b"StreamTitle='A - B';"[..], Some((&b"A - B"[..], None))),
+            ("Icecast's form", b"StreamTitle='A';StreamUrl='';", Some((b"A", None))),
+            (
+                "URL",
+                b"StreamTitle='A';StreamUrl='http://a/';",
+                Some((b"A", Some(&b"http://a/"[..]))),
+            ),
+            ("URL first", b"StreamUrl='u';StreamTitle='A';", Some((b"A", Some(b"u")))),
+            ("quote", b"StreamTitle='Don't stop';", Some((b"Don't stop", None))),
+            ("quote and semicolon", b"StreamTitle='It';s';StreamUrl='';", Some((b"It';s", None))),
+            ("what looks like an end", b"StreamTitle='A'; B';", Some((b"A'; B", None))),
+            (
+                "what looks like a field",
+                b"StreamTitle='A';Streaming';",
+                Some((b"A';Streaming", None)),
+            ),
+            ("a field's name in it", b"StreamTitle='StreamUrl='x';", Some((b"StreamUrl='x", None))),
+            ("other fields", b"StreamTitle='A';StreamX1='y';", Some((b"A", None))),
+            (
+                "UTF-8",
+                "StreamTitle='\u{e9}\u{4e16}';".as_bytes(),
+                Some(("\u{e9}\u{4e16}".as_bytes(), None)),
+            ),
+            ("Latin-1", b"StreamTitle='caf\xe9';", Some((b"caf\xe9", None))),
+            ("empty", b"StreamTitle='';", Some((b"", None))),
+            ("no end", b"StreamTitle='A", Some((b"A", None))),
+            ("no semicolon", b"StreamTitle='A'", Some((b"A", None))),
+            ("one quote", b"StreamTitle='", Some((b"", None))),
+            ("line end after it", b"StreamTitle='A';\r\n", Some((b"A", None))),
+            ("no title", b"StreamUrl='u';", None),
+            ("anything", b"\xff\0\x01", None),
+        ] {
+            let block = raw(text);
+            let want = want.map(|(text, url)| title(text, url));
+            assert_eq!(Title::parse(&block[1..]), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_taken_out_and_the_newest_title_told() {
+        let stream = [
+            &b"abcd"[..],
+            &raw(b"StreamTitle='1';"),
+            b"efgh",
+            &raw(b""),
+            b"ijkl",
+            &raw(b"StreamTitle='2';"),
+            b"mnop",
+            &raw(b"StreamUrl='u';"),
+            b"q",
+        ]
+        .concat();
+        let (mut stripper, mut audio) = (Stripper::new(Some(4)), BytesMut::new());
+        let newest = stripper.push(&stream, &mut audio);
+        assert_eq!(&audio[..], b"abcdefghijklmnopq");
+        assert_eq!(newest, Some(Title::new(&b"2"[..])));
+        assert_eq!(stripper.push(b"rst\0u", &mut audio), None);
+        assert!(audio.ends_with(b"qrstu"));
+    }
+
+    #[test]
+    fn without_an_interval_all_is_audio() {
+        for metaint in [None, Some(0)] {
+            let (mut stripper, mut audio) = (Stripper::new(metaint), BytesMut::new());
+            assert_eq!(stripper.push(b"ab\x01cd", &mut audio), None);
+            assert_eq!(&audio[..], b"ab\x01cd");
+        }
+    }
+
+    #[test]
+    fn a_block_for_listeners_is_of_icecasts_form() {
+        assert_eq!(&block(None)[..], b"\0");
+        let plain = block(Some(&Title::new(&b"A - B"[..])));
+        assert_eq!(&plain[..], &raw(b"StreamTitle='A - B';")[..]);
+        let linked = block(Some(&title(b"A", Some(b"http://a/"))));
+        assert_eq!(&linked[..], &raw(b"StreamTitle='A';StreamUrl='http://a/';")[..]);
+    }
+
+    #[test]
+    fn a_long_title_is_cut_and_goes_without_its_url() {
+        let room = BLOCK_BYTES_MAX - b"StreamTitle='';".len();
+        for (why, text, want) in [
+            ("as long as may be", vec![b'a'; room], room),
+            ("Latin-1", vec![0xe9; room + 1], room),
+            (
+                "UTF-8 that does not come out even",
+                "\u{4e16}".repeat(room).into_bytes(),
+                room / 3 * 3,
+            ),
+        ] {
+            let long = block(Some(&title(&text, Some(b"http://a/"))));
+            assert_eq!((long.len(), long[0]), (1 + BLOCK_BYTES_MAX, 255), "{why}");
+            let read = Title::parse(&long[1..]).expect(why);
+            assert_eq!(read, title(&text[..want], None), "{why}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_pieces_give_the_same_audio_and_titles(
+            audio in prop::collection::vec(any::<u8>(), 0..400),
+            texts in prop::collection::vec("[a-z';=]{0,40}", 1..8),
+            metaint in 1..90_usize,
+            cuts in prop::collection::vec(1..40_usize, 1..10),
+        ) {
+            let mut wire = Vec::new();
+            let whole = audio.chunks_exact(metaint).len();
+            for (number, piece) in audio.chunks(metaint).enumerate() {
+                wire.extend(piece);
+                if number < whole {
+                    wire.extend(block(Some(&Title::new(texts[number % texts.len()].clone()))));
+                }
+            }
+            let (mut stripper, mut stripped, mut newest) = (Stripper::new(Some(metaint)), BytesMut::new(), None);
+            let (mut rest, mut cuts) = (&wire[..], cuts.into_iter().cycle());
+            while let Some(cut) = cuts.next().filter(|_| !rest.is_empty()) {
+                let (piece, after) = rest.split_at(cut.min(rest.len()));
+                newest = stripper.push(piece, &mut stripped).or(newest);
+                rest = after;
+            }
+            let last = (whole > 0).then(|| Title::new(texts[(whole - 1) % texts.len()].clone()));
+            prop_assert_eq!(&stripped[..], &audio[..]);
+            prop_assert_eq!(newest, last);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..600), metaint in 1..20_usize) {
+            let mut audio = BytesMut::new();
+            let newest = Stripper::new(Some(metaint)).push(&bytes, &mut audio);
+            prop_assert!(audio.len() <= bytes.len());
+            prop_assert!(block(newest.as_ref()).len() <= 1 + BLOCK_BYTES_MAX);
+        }
+    }
 }

@@ -7,5 +7,27 @@
 mod frames;
 mod icy;
 
+// What there is to hear, and who is where in it. Pure.
+mod cursor;
+mod feed;
+mod head;
+mod ring;
+
+// How it goes on when a source, a master or a node is lost. Pure.
+mod continuity;
+mod error;
+mod terms;
+
+// Who listens to what, and the work: connections, sockets, threads.
+mod channel;
+mod hub;
+mod socket;
+
+pub use channel::{Ended, Guest, ListenerView};
+pub use error::StreamError;
+pub use head::StreamHead;
+pub use hub::{Hub, HubSettings};
+pub use socket::{Seat, Tuned};
+
 pub use frames::{Codec, Framed, Framer};
 pub use icy::{METAINT, Stripper, Title, block};

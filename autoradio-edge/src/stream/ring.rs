@@ -179,9 +179,10 @@ impl View {
         Some((link.at, &link.bytes))
     }
 
-    /// The title that holds at `at`.
+    /// The title that holds at `at`; before the first title that is known, that one.
     pub(super) fn title_at(&self, at: u64) -> Option<Caption<'_>> {
-        let title = self.titles.iter().rev().find(|title| title.at <= at)?;
+        let title = self.titles.iter().rev().find(|title| title.at <= at);
+        let title = title.or(self.titles.first())?;
         Some(Caption { at: title.at, block: &title.bytes })
     }
 
@@ -230,7 +231,7 @@ mod tests {
         assert_eq!((tail[0], tail[1], tail.len()), (b'c', b'd', 6_001));
         ring.append(frames(10, 3_000, b'f'), 0);
         assert_eq!(ring.view().blocks.len(), 2, "a block does not grow without end");
-        assert_eq!(read(&view, 15_000), [], "an older view stays as it was");
+        assert!(read(&view, 15_000).is_empty(), "an older view stays as it was");
         assert_eq!(ring.view().border_from(14_000), Some(15_000));
     }
 
@@ -256,11 +257,14 @@ mod tests {
     fn old_bytes_go_and_what_holds_for_the_rest_stays() {
         let mut ring = Ring::default();
         ring.set_title(Bytes::from_static(b"one"));
-        ring.append(Piece { headers: Some((0, Bytes::from_static(b"H1"))), ..frames(1, 10, b'a') }, 0);
+        ring.append(
+            Piece { headers: Some((0, Bytes::from_static(b"H1"))), ..frames(1, 10, b'a') },
+            0,
+        );
         ring.set_title(Bytes::from_static(b"two"));
         ring.set_title(Bytes::from_static(b"two"));
         let block = STREAM_BLOCK_BYTES;
-        for second in 0..STREAM_RING_BYTES_MAX / block as u64 {
+        for second in 1..STREAM_RING_BYTES_MAX / block as u64 {
             ring.append(frames(1, block, b'b'), second);
         }
         let all = ring.view();

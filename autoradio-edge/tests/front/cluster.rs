@@ -11,7 +11,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::node::Node;
 use crate::rig::{
-    AUTHORIZATION, Client, PASSWORD, Rig, master, mount, mount_record, send_to, wait_until,
+    AUTHORIZATION, Client, FRAME_BYTES, PASSWORD, Rig, frames, master, mount, mount_record,
+    send_to, wait_until,
 };
 
 /// What Icecast passes on at a time, in bytes: less stays with it until more comes.
@@ -171,7 +172,7 @@ fn a_crowd_of_listeners_that_comes_at_once_is_let_in_whole() {
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("up to the hard limit");
     let rig = Rig::of_nodes(2);
     let mut source = rig.nodes[0].source("/live.mp3");
-    source.write(&[b'x'; 8 * BLOCK]);
+    source.write(&frames(b'x', 40));
     drop(listen_directly(&rig.nodes[0]));
     let request = "GET /live.mp3 HTTP/1.0\r\n\r\n";
     let mut crowd: Vec<_> = (0..CROWD).map(|number| rig.nodes[number % 2].send(request)).collect();
@@ -179,9 +180,10 @@ fn a_crowd_of_listeners_that_comes_at_once_is_let_in_whole() {
         let head = listener.read_head();
         assert!(head.starts_with("HTTP/1.0 200 "), "listener {number}: {head}");
     }
-    source.write(&[b'y'; 8 * BLOCK]);
+    source.write(&frames(b'y', 40));
     for listener in &mut crowd {
-        assert!(listener.read_exactly(100).iter().all(|byte| b"xy".contains(byte)));
+        let frame = listener.read_exactly(FRAME_BYTES);
+        assert!([frames(b'x', 1), frames(b'y', 1)].contains(&frame));
     }
 }
 

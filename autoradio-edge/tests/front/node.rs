@@ -70,6 +70,7 @@ impl Node {
             ports: vec![port],
             secrets: secrets(),
             connections_max: kind.connections_max,
+            connections_per_address: 0,
             standing: stands,
             own_state: OwnState::new(|| unreachable!("no test asks for it")),
             icecast_proxy: kind.icecast_proxy,
@@ -78,6 +79,7 @@ impl Node {
             icecast: (Ipv4Addr::LOCALHOST, icecast_port).into(),
             gate: gate.clone(),
             titles: titles.clone(),
+            ended: None,
         };
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
         let sources = Sources {

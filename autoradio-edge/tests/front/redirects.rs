@@ -5,7 +5,9 @@ use std::sync::Arc;
 use autoradio_common::limits::ICECAST_RELAYS_MAX;
 use autoradio_edge::cluster::{NodeName, SourceRecord};
 
-use crate::rig::{AUTHORIZATION, Rig, master, mount, node_name, send_to, wait_until};
+use crate::rig::{
+    AUTHORIZATION, FRAME_BYTES, Rig, frames, master, mount, node_name, send_to, wait_until,
+};
 
 /// The answer's status line and its `Location`.
 fn sent(rig: &Rig, request: &str) -> (String, Option<String>) {
@@ -58,8 +60,8 @@ fn a_listener_who_was_sent_here_is_served_or_refused_but_never_sent_on() {
     let request = "GET /_stream/live.mp3 HTTP/1.0\r\n\r\n";
     let mut listener = rig.send(request);
     assert!(listener.read_head().starts_with("HTTP/1.0 200 "), "the reserve is used");
-    source.write(&[b'x'; 4_000]);
-    assert_eq!(listener.read_exactly(1_000), [b'x'; 1_000]);
+    source.write(&frames(b'x', 20));
+    assert_eq!(listener.read_exactly(FRAME_BYTES), frames(b'x', 1));
 
     rig.load(&node_name(1), 1_250);
     rig.place();

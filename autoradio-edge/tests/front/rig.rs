@@ -170,6 +170,15 @@ pub(crate) fn encoder(codec: &str, format: &str) -> Command {
     command
 }
 
+/// Length of a frame of [`frames`], in bytes.
+pub(crate) const FRAME_BYTES: usize = 417;
+
+/// Frames of MPEG 1 layer III, 128 kb/s at 44.1 kHz, filled with a letter: 38 of them a second.
+pub(crate) fn frames(letter: u8, count: usize) -> Vec<u8> {
+    let frame = [&[0xff, 0xfb, 0x90, 0xc4][..], &[letter; FRAME_BYTES - 4]].concat();
+    frame.repeat(count)
+}
+
 pub(crate) fn node_name(number: usize) -> NodeName {
     format!("node{number}").parse().expect("a node name")
 }

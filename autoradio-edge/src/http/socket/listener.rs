@@ -1,16 +1,14 @@
-//! Listeners: sent to the node that has room for them; here, each gets its own connection to the master's Icecast, whose
-//! answer passes through as it is.
+//! Listeners: sent to the node that has room for them; here, given to the hub, with their place and seat.
 
-use std::io;
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 
-use autoradio_common::limits::{HTTP_AGENT_BYTES_MAX, HTTP_STALL_MS_MAX, TUNNEL_BUFFER_BYTES};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use autoradio_common::limits::STREAM_GUEST_BYTES_MAX;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::icecast;
 use super::redirect;
-use super::server::Shared;
+use super::server::{Place, Shared, refuse};
 use super::sniff::Sniffed;
 use crate::cluster::MountPath;
 use crate::http::reply::Reply;
@@ -18,45 +16,110 @@ use crate::http::route::record_of;
 use crate::http::stats::Seat;
 use crate::http::{FrontError, RequestHead};
 use crate::placement::Placement;
+use crate::stream::{self, Guest, StreamError, Tuned};
 
-/// Longest silence of Icecast, and longest time a write to the client may take.
-const STALL_MAX: Duration = Duration::from_millis(HTTP_STALL_MS_MAX);
+/// What a listener holds of this front, until it has gone.
+struct Held {
+    seat: Seat,
+    _place: Place,
+}
 
-/// Serves a listener until it, its Icecast or the front ends, or says where it is served. One who has `landed`, sent by another
-/// node, is not sent on by this one.
+impl stream::Seat for Held {
+    fn sent(&self, bytes: u64) {
+        self.seat.sent(bytes);
+    }
+
+    fn move_to(&mut self, mount: &MountPath) {
+        self.seat.move_to(mount);
+    }
+}
+
+/// What becomes of a listener.
+enum Verdict {
+    /// It is served elsewhere.
+    Elsewhere(String),
+    /// It is served here.
+    Here(Tuned, Seat, IpAddr),
+}
+
+/// Gives a listener to the hub, or says where it is served. One who has `landed`, sent by another node, is not sent on by this
+/// one.
 pub(super) async fn serve(
     shared: &Shared,
-    client: &mut TcpStream,
+    mut client: TcpStream,
+    request: &Sniffed,
+    (mount, landed): (&MountPath, bool),
+    place: Place,
+) {
+    let head = &request.head;
+    let verdict = match judge(shared, &client, request, mount, landed).await {
+        Ok(verdict) => verdict,
+        Err(error) => return refuse(client, head.version, &error).await,
+    };
+    match verdict {
+        Verdict::Elsewhere(location) => {
+            let reply = Reply::redirect(location).to_bytes(head.version);
+            // Who does not take it has gone.
+            let _ = client.write_all(&reply).await;
+        }
+        Verdict::Here(tuned, seat, address) => {
+            redirect::note_served(&shared.settings);
+            let titles = head.field_text("Icy-MetaData") == Some("1");
+            let held = Box::new(Held { seat, _place: place });
+            // It fails only if the client has gone.
+            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, held);
+        }
+    }
+}
+
+async fn judge(
+    shared: &Shared,
+    client: &TcpStream,
     request: &Sniffed,
     mount: &MountPath,
     landed: bool,
-) -> Result<(), FrontError> {
+) -> Result<Verdict, FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
     let from = client.peer_addr().map_err(|source| FrontError::Client { source })?.ip();
     if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
-        return reply(client, request, &Reply::redirect(location)).await;
+        return Ok(Verdict::Elsewhere(location));
     }
-    let address = shared.master_of(&placement, mount)?;
     let seat = shared.stats.seat(mount, record.max_listeners);
     let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
-    let asked = icecast_head(&request.head, mount, address);
-    let answer = shared.turns.ask(address, &asked).await?;
-    match answer.status {
-        200 => redirect::note_served(&shared.settings),
-        404 => {
-            return Err(FrontError::NoSource { mount: mount.clone() });
-        }
-        _ => return Err(answer.refusal().await),
+    let tuned = shared.hub.tune(mount).await.map_err(|error| no_stream(error, mount))?;
+    Ok(Verdict::Here(tuned, seat, from.to_canonical()))
+}
+
+/// What is kept of a listener, for the operator.
+fn guest(head: &RequestHead, address: IpAddr) -> Guest {
+    let field = |name| head.field_text(name).map(cut);
+    Guest {
+        address,
+        request: cut(&format!("{} {} {}", head.method, head.target, head.version)),
+        referer: field("Referer"),
+        agent: field("User-Agent"),
     }
-    let (mut from_client, mut to_client) = client.split();
-    let mut stream = answer.stream;
-    tokio::select! {
-        _ = carry(&answer.bytes, &mut stream, &mut to_client, &seat, STALL_MAX) => {}
-        () = failure(&mut from_client) => {}
-        () = shared.cancel.cancelled() => {}
+}
+
+/// At most [`STREAM_GUEST_BYTES_MAX`] of it.
+fn cut(text: &str) -> Box<str> {
+    let mut end = text.len().min(STREAM_GUEST_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-    Ok(())
+    text[..end].into()
+}
+
+fn no_stream(error: StreamError, mount: &MountPath) -> FrontError {
+    let mount = mount.clone();
+    match error {
+        StreamError::MountUnknown => FrontError::MountUnknown { path: mount.to_string() },
+        StreamError::NoMaster => FrontError::NoMaster { mount },
+        StreamError::NoSource | StreamError::OtherType { .. } => FrontError::NoSource { mount },
+        StreamError::Stopping => FrontError::NoRoom,
+        unreachable => FrontError::StreamUnreachable { mount, source: unreachable },
+    }
 }
 
 /// The answer to HEAD, without a stream: what the front that has the source reports of it.
@@ -66,7 +129,7 @@ pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, Fr
     let placement = shared.placement();
     let content_type = match reported_type(shared, &placement, mount) {
         Some(content_type) => content_type,
-        None => asked_type(shared, shared.master_of(&placement, mount)?, mount).await?,
+        None => asked_type(shared.master_of(&placement, mount)?, mount).await?,
     };
     Ok(Reply::bare(
         200,
@@ -87,13 +150,9 @@ fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> O
 }
 
 /// The type that an Icecast gives the stream now. It knows no HEAD, so the stream is begun and left.
-async fn asked_type(
-    shared: &Shared,
-    address: SocketAddr,
-    mount: &MountPath,
-) -> Result<String, FrontError> {
+async fn asked_type(address: SocketAddr, mount: &MountPath) -> Result<String, FrontError> {
     let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
-    let answer = shared.turns.ask(address, request.as_bytes()).await?;
+    let answer = icecast::ask(address, request.as_bytes()).await?;
     match answer.status {
         200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),
         404 => Err(FrontError::NoSource { mount: mount.clone() }),
@@ -101,119 +160,19 @@ async fn asked_type(
     }
 }
 
-async fn reply(client: &mut TcpStream, request: &Sniffed, reply: &Reply) -> Result<(), FrontError> {
-    let written = client.write_all(&reply.to_bytes(request.head.version)).await;
-    written.map_err(|source| FrontError::Client { source })
-}
-
-/// The least that Icecast needs. No `Range`: a stream has no ranges, and players that ask for one take a 200.
-fn icecast_head(client: &RequestHead, mount: &MountPath, address: SocketAddr) -> Vec<u8> {
-    let mut head = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n", mount.to_url_path());
-    if client.field_text("Icy-MetaData") == Some("1") {
-        head.push_str("Icy-MetaData: 1\r\n");
-    }
-    let agent = client.field_text("User-Agent");
-    if let Some(agent) = agent.filter(|agent| agent.len() <= HTTP_AGENT_BYTES_MAX) {
-        head.extend(["User-Agent: ", agent, "\r\n"]);
-    }
-    head.push_str("\r\n");
-    head.into_bytes()
-}
-
-/// Carries until either side ends, or does nothing for `stall_max`.
-async fn carry(
-    first: &[u8],
-    icecast: &mut (impl AsyncRead + Unpin),
-    client: &mut (impl AsyncWrite + Unpin),
-    seat: &Seat,
-    stall_max: Duration,
-) -> io::Result<()> {
-    write(first, client, seat, stall_max).await?;
-    let mut audio = vec![0; TUNNEL_BUFFER_BYTES];
-    loop {
-        let bytes = tokio::time::timeout(stall_max, icecast.read(&mut audio)).await??;
-        if bytes == 0 {
-            return client.shutdown().await;
-        }
-        write(&audio[..bytes], client, seat, stall_max).await?;
-    }
-}
-
-async fn write(
-    audio: &[u8],
-    client: &mut (impl AsyncWrite + Unpin),
-    seat: &Seat,
-    stall_max: Duration,
-) -> io::Result<()> {
-    tokio::time::timeout(stall_max, client.write_all(audio)).await??;
-    seat.sent(audio.len());
-    Ok(())
-}
-
-/// Returns when the connection fails. A client that only closes its sending side still listens.
-async fn failure(client: &mut (impl AsyncRead + Unpin)) {
-    let mut dropped = [0; 256];
-    loop {
-        match client.read(&mut dropped).await {
-            Ok(0) => std::future::pending::<()>().await,
-            Ok(_) => {}
-            Err(_) => return,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use autoradio_common::limits::HTTP_ICECAST_HEAD_BYTES_MAX;
-
     use super::*;
-    use crate::http::stats::FrontStats;
     use crate::http::testing::head_of;
 
-    const ADDRESS: SocketAddr =
-        SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8000);
-
     #[test]
-    fn icecast_is_asked_for_metadata_only_if_the_listener_asked_and_never_for_a_range() {
-        let mount: MountPath = "/a b.mp3".parse().expect("a mount path");
-        for (who, text, want) in [
-            (
-                "mpv",
-                "GET /a%20b.mp3 HTTP/1.1\r\nUser-Agent: mpv\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n\r\n",
-                "Icy-MetaData: 1\r\nUser-Agent: mpv\r\n",
-            ),
-            ("souphttpsrc", "GET / HTTP/1.1\r\nicy-metadata: 1\r\n\r\n", "Icy-MetaData: 1\r\n"),
-            ("VLC, first", "GET / HTTP/1.1\r\nRange: bytes=0-\r\n\r\n", ""),
-            ("no metadata wanted", "GET / HTTP/1.0\r\nIcy-MetaData: 0\r\n\r\n", ""),
-        ] {
-            let head = icecast_head(&head_of(text), &mount, ADDRESS);
-            let want = format!("GET /a%20b.mp3 HTTP/1.0\r\nHost: 127.0.0.1:8000\r\n{want}\r\n");
-            assert_eq!(String::from_utf8(head).expect("text"), want, "{who}");
-        }
-    }
-
-    #[test]
-    fn a_name_too_long_for_icecast_does_not_cost_the_listener_its_stream() {
-        let mount: MountPath = "/m".parse().expect("a mount path");
-        let agent = "x".repeat(HTTP_AGENT_BYTES_MAX + 1);
-        for (sent, passed) in [(&agent[1..], true), (&agent[..], false)] {
-            let request = head_of(&format!("GET /m HTTP/1.1\r\nUser-Agent: {sent}\r\n\r\n"));
-            let head = String::from_utf8(icecast_head(&request, &mount, ADDRESS)).expect("text");
-            assert_eq!(head.contains("User-Agent"), passed, "{head}");
-            assert!(head.len() < HTTP_ICECAST_HEAD_BYTES_MAX);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_silent_icecast_ends_the_stream_of_a_listener_that_only_listens() {
-        let stats = FrontStats::default();
-        let mount = "/m".parse().expect("a mount path");
-        let seat = stats.seat(&mount, None).expect("a seat");
-        let (mut icecast, _silent) = tokio::io::duplex(64);
-        let mut client = Vec::new();
-        let stall_max = Duration::from_millis(10);
-        let end = carry(b"first", &mut icecast, &mut client, &seat, stall_max).await;
-        assert_eq!(end.expect_err("an end").kind(), io::ErrorKind::TimedOut);
-        assert_eq!(client, b"first");
+    fn what_is_kept_of_a_listener_is_cut() {
+        let agent = "\u{e9}".repeat(STREAM_GUEST_BYTES_MAX);
+        let text = format!("GET /m HTTP/1.1\r\nUser-Agent: {agent}\r\nReferer: http://r/\r\n\r\n");
+        let guest = guest(&head_of(&text), [192, 0, 2, 1].into());
+        assert_eq!(&*guest.request, "GET /m HTTP/1.1");
+        assert_eq!(guest.referer.as_deref(), Some("http://r/"));
+        let kept = guest.agent.expect("an agent");
+        assert!(kept.len() <= STREAM_GUEST_BYTES_MAX && agent.starts_with(&*kept));
     }
 }

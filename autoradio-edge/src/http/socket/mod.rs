@@ -21,6 +21,5 @@ mod desk;
 mod evict;
 mod icecast;
 mod master;
-mod turns;
 
 pub use server::{Front, FrontSettings};

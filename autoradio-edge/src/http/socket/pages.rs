@@ -167,6 +167,7 @@ mod tests {
             ports: ports.to_vec(),
             secrets: crate::http::testing::secrets(),
             connections_max: 16_384,
+            connections_per_address: 0,
             standing: StandingReader::always(Standing::Sure),
             own_state: crate::peer::OwnState::new(|| unreachable!("pages do not tell it")),
             icecast_proxy: true,
@@ -175,6 +176,7 @@ mod tests {
             icecast: ([127, 0, 0, 1], 8000).into(),
             gate: crate::http::testing::gate(),
             titles: TitleWriter::default(),
+            ended: None,
         }
     }
 
@@ -198,7 +200,7 @@ mod tests {
             let path = format!("/m{number}").parse().expect("a mount path");
             placement.mounts.insert(path, placed.clone());
         }
-        let stats = crate::http::FrontStats::default();
+        let stats = Arc::new(crate::http::FrontStats::default());
         let _seat = stats.seat(&"/m".parse().expect("a mount path"), None);
         let rows = status_rows(&placement, &stats.view());
         assert_eq!(rows.matches(">play</a>").count(), HTTP_STATUS_MOUNTS_MAX);

@@ -1,7 +1,7 @@
 //! The front's sockets: listens, reads heads, hands every request to the file that serves it, and stops cleanly.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,29 +12,36 @@ use autoradio_common::limits::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
 use super::sniff::{Sniffed, sniff};
-use super::turns::Turns;
 use super::{evict, listener, metadata, pages, peers, source, tcp};
 use crate::cluster::{
     Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
 };
+use crate::http::addresses::{Addresses, Counted};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
 use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
+use crate::stream::{Ended, Hub, HubSettings};
 
 /// Connections the kernel holds until they are accepted.
 const BACKLOG: i32 = 4_096;
 /// Pause after a failed accept: usually the process has no file descriptor left, and one may come back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Connections that one port accepts within [`ACCEPT_TURN`]: a crowd that comes all at once waits in the kernel, and whoever
+/// listens already is written to meanwhile.
+const ACCEPTS_PER_TURN: u32 = 200;
+/// See [`ACCEPTS_PER_TURN`].
+const ACCEPT_TURN: Duration = Duration::from_millis(25);
 
 /// What the front has to know of its node and cluster.
 #[derive(Clone)]
@@ -47,9 +54,10 @@ pub struct FrontSettings {
     pub ports: Vec<u16>,
     /// Passwords towards the cluster's Icecasts.
     pub secrets: IcecastSecrets,
-    /// Clients at one time that the process has descriptors for, two each: a listener is a connection to its Icecast
-    /// too. [`HTTP_CONNECTIONS_MAX`] holds above it.
+    /// Clients at one time that the process has descriptors for. [`HTTP_CONNECTIONS_MAX`] holds above it.
     pub connections_max: usize,
+    /// Connections that one address may have, 0: any number.
+    pub connections_per_address: u32,
     /// Whether this node may go on as master of what it holds.
     pub standing: StandingReader,
     /// What peers are answered.
@@ -66,6 +74,8 @@ pub struct FrontSettings {
     pub gate: Arc<SourceGate>,
     /// Keeps the titles that sources set.
     pub titles: TitleWriter,
+    /// Where listeners that have gone are told.
+    pub ended: Option<mpsc::Sender<Ended>>,
 }
 
 /// The front's listening sockets, open and not served yet.
@@ -83,16 +93,50 @@ struct Room {
     refusals: Arc<Semaphore>,
     /// Places for peers that ask while there is none of the others.
     peers: Arc<Semaphore>,
+    addresses: Arc<Addresses>,
 }
 
 impl Room {
-    fn new(connections_max: usize) -> Self {
+    fn new(connections_max: usize, connections_per_address: u32) -> Self {
         Self {
             connections_max,
             places: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
             peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
+            addresses: Addresses::new(connections_per_address),
         }
+    }
+
+    /// A place for a connection from this address. Nodes of the cluster may have any number.
+    fn place(&self, shared: &Shared, from: IpAddr) -> Result<Place, FrontError> {
+        let permit = self.places.clone().try_acquire_owned();
+        let full = FrontError::NodeFull { connections_max: self.connections_max };
+        let permit = permit.map_err(|_| full)?;
+        let counted = match self.addresses.count(from) {
+            Ok(counted) => counted,
+            Err(_) if peers::is_node(shared, from) => None,
+            Err(_) => return Err(FrontError::AddressFull),
+        };
+        Ok(Place::new(permit, counted))
+    }
+}
+
+/// A connection's place, counted while it lives.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: Option<Counted>,
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, counted: Option<Counted>) -> Self {
+        metrics::gauge!("autoradio_http_connections").increment(1.0);
+        Self { _permit: permit, _counted: counted }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        metrics::gauge!("autoradio_http_connections").decrement(1.0);
     }
 }
 
@@ -102,7 +146,7 @@ pub(super) struct Shared {
     pub(super) placements: watch::Receiver<Arc<Placement>>,
     pub(super) stats: Arc<FrontStats>,
     pub(super) desk: Arc<SourceDesk>,
-    pub(super) turns: Turns,
+    pub(super) hub: Arc<Hub>,
     pub(super) cancel: CancellationToken,
     verifier: Verifier,
 }
@@ -133,17 +177,25 @@ impl Front {
         cancel: CancellationToken,
     ) {
         info!(ports = ?self.local_ports(), "front open");
+        let hub_settings = HubSettings {
+            node: settings.node.clone(),
+            icecast: settings.icecast,
+            ended: settings.ended.clone(),
+        };
         let shared = Arc::new(Shared {
+            hub: Hub::start(hub_settings, placement.clone()),
             settings,
             placements: placement,
             stats,
             desk: Arc::default(),
-            turns: Turns::default(),
             cancel,
             verifier: Verifier::new(),
         });
         let connections = TaskTracker::new();
-        let room = Room::new(shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX));
+        let room = Room::new(
+            shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX),
+            shared.settings.connections_per_address,
+        );
         let accepting = TaskTracker::new();
         for listener in self.listeners {
             accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
@@ -155,6 +207,7 @@ impl Front {
         });
         accepting.close();
         accepting.wait().await;
+        shared.hub.stop().await;
         connections.close();
         let stop_max = Duration::from_millis(HTTP_STOP_MS_MAX);
         if tokio::time::timeout(stop_max, connections.wait()).await.is_err() {
@@ -224,8 +277,15 @@ fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
-    let room_max = room.connections_max;
+    let mut turns = tokio::time::interval(ACCEPT_TURN);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut accepted_in_turn = 0;
     loop {
+        accepted_in_turn += 1;
+        if accepted_in_turn > ACCEPTS_PER_TURN {
+            turns.tick().await;
+            accepted_in_turn = 1;
+        }
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.cancel.cancelled() => return,
@@ -239,33 +299,42 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
                 continue;
             }
         };
-        let Ok(place) = room.places.clone().try_acquire_owned() else {
-            if peers::is_node(&shared, from.ip())
-                && let Ok(asking) = room.peers.clone().try_acquire_owned()
-            {
-                let shared = shared.clone();
-                connections.spawn(async move {
-                    peers::serve_full(&shared, client, room_max).await;
-                    drop(asking);
-                });
+        let place = match room.place(&shared, from.ip()) {
+            Ok(place) => place,
+            Err(error) => {
+                turn_away(client, from.ip(), error, &shared, &connections, &room);
                 continue;
             }
-            metrics::counter!("autoradio_http_connections_refused_total").increment(1);
-            if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
-                let error = FrontError::NodeFull { connections_max: room_max };
-                connections.spawn(async move {
-                    refuse(client, HttpVersion::Http10, &error).await;
-                    drop(telling);
-                });
-            }
-            continue;
         };
         let shared = shared.clone();
+        connections.spawn(async move { serve(&shared, client, place).await });
+    }
+}
+
+/// Tells a client for whom there is no place why, if there is room for that; a node that asks for our state has its answer.
+fn turn_away(
+    client: TcpStream,
+    from: IpAddr,
+    error: FrontError,
+    shared: &Arc<Shared>,
+    connections: &TaskTracker,
+    room: &Room,
+) {
+    if peers::is_node(shared, from)
+        && let Ok(asking) = room.peers.clone().try_acquire_owned()
+    {
+        let (shared, connections_max) = (shared.clone(), room.connections_max);
         connections.spawn(async move {
-            metrics::gauge!("autoradio_http_connections").increment(1.0);
-            serve(&shared, client).await;
-            metrics::gauge!("autoradio_http_connections").decrement(1.0);
-            drop(place);
+            peers::serve_full(&shared, client, connections_max).await;
+            drop(asking);
+        });
+        return;
+    }
+    metrics::counter!("autoradio_http_connections_refused_total").increment(1);
+    if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
+        connections.spawn(async move {
+            refuse(client, HttpVersion::Http10, &error).await;
+            drop(telling);
         });
     }
 }
@@ -281,7 +350,7 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream) {
+async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
     if tcp::tune(&client).is_err() {
         return;
     }
@@ -303,6 +372,12 @@ async fn serve(shared: &Shared, mut client: TcpStream) {
         Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
             return pages::serve(shared, client, &request).await;
         }
+        Route::Listener(mount) => {
+            return listener::serve(shared, client, &request, (mount, false), place).await;
+        }
+        Route::Landed(mount) => {
+            return listener::serve(shared, client, &request, (mount, true), place).await;
+        }
         other => serve_sniffed(shared, &mut client, &request, other).await,
     };
     match served {
@@ -319,10 +394,6 @@ async fn serve_sniffed(
 ) -> Result<(), FrontError> {
     let reply = match route {
         Route::Source(mount) => return source::serve(shared, client, request, mount).await,
-        Route::Listener(mount) => {
-            return listener::serve(shared, client, request, mount, false).await;
-        }
-        Route::Landed(mount) => return listener::serve(shared, client, request, mount, true).await,
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }

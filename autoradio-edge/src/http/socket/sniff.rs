@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::http::{FrontError, RequestHead};
 
-/// Room for one read.
-const READ_BYTES: usize = 4 * 1024;
+/// Room for one read: most heads have room in it, and who connects and says nothing holds no more.
+const READ_BYTES: usize = 1024;
 
 /// A request as far as it has come.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(super) async fn sniff(
 }
 
 async fn read_head(client: &mut (impl AsyncRead + Unpin)) -> Result<Sniffed, FrontError> {
-    let mut bytes = BytesMut::with_capacity(READ_BYTES);
+    let mut bytes = BytesMut::new();
     loop {
         let before = bytes.len();
         bytes.reserve(READ_BYTES);

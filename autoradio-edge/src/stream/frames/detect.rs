@@ -7,7 +7,7 @@ use autoradio_common::limits::STREAM_LOCK_BYTES_MAX;
 
 use super::sync::{Begin, HEAD_BYTES, HEADS, ReadHead, begins};
 use super::tags::{Tag, tag};
-use super::{Codec, adts, mpeg};
+use super::{Codec, adts, mpeg, ogg};
 
 /// Headers that must agree in a stream that is said to be something else.
 const HEADS_DOUBTED: usize = 4;
@@ -84,8 +84,13 @@ impl Detector {
         if bytes.len() < HEAD_BYTES {
             return (Begin::Short, Codec::Raw);
         }
-        let framed: [(ReadHead, Codec); 2] = [(mpeg::head, Codec::Mpeg), (adts::head, Codec::Adts)];
-        let found = framed.map(|(read, codec)| (begins(read, bytes, self.heads), codec));
-        found.into_iter().find(|(begin, _)| *begin != Begin::No).unwrap_or((Begin::No, Codec::Raw))
+        let framed = |read: ReadHead| begins(read, bytes, self.heads);
+        let found = [
+            (ogg::begins(bytes), Codec::Ogg),
+            (framed(mpeg::head), Codec::Mpeg),
+            (framed(adts::head), Codec::Adts),
+        ];
+        let mut likely = found.into_iter().filter(|(begin, _)| *begin != Begin::No);
+        likely.next().unwrap_or((Begin::No, Codec::Raw))
     }
 }

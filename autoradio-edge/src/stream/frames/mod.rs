@@ -1,18 +1,30 @@
 //! Frames: bytes of an upstream in, whole frames out, with the places where a listener may join.
 //!
-//! In: audio without ICY blocks, in any pieces; the word that the upstream is lost. Out: [`Framed`]. What comes out does not depend
-//! on the pieces. Never here: sockets, clocks, decoding.
+//! In: audio without ICY blocks, in any pieces; the word that the upstream is lost. Out: [`Framed`]. But for where
+//! one may join a stream that is passed on as it comes, nothing depends on the pieces. Never here: sockets, clocks, decoding.
 
-mod adts;
+// What a stream is.
 mod detect;
+mod tags;
+
+// Frames whose headers tell their length.
+mod adts;
 mod mpeg;
 mod splice;
 mod sync;
-mod tags;
+
+// Pages.
+mod ogg;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use detect::{Detector, Found};
+use ogg::Ogg;
 use splice::Splice;
 use sync::{Step, Sync};
 
@@ -68,12 +80,14 @@ pub struct Framer {
     /// Bytes still to come that are no audio.
     skip_bytes: usize,
     splice: Splice,
+    ogg: Ogg,
 }
 
 #[derive(Debug)]
 enum State {
     Detecting,
     Frames(Sync),
+    Pages,
     Raw,
 }
 
@@ -87,6 +101,7 @@ impl Framer {
             buffer: BytesMut::new(),
             skip_bytes: 0,
             splice: Splice::default(),
+            ogg: Ogg::default(),
         }
     }
 
@@ -101,13 +116,15 @@ impl Framer {
         while self.step(out) {}
     }
 
-    /// The upstream is lost, and what has begun is dropped. The bytes pushed next are a new connection's: what of them listeners
-    /// have had already is left out, as far as it can be told (`splice.rs` says how far).
-    pub fn interrupt(&mut self, _out: &mut Framed) {
+    /// The upstream is lost: what has begun is dropped, and what plays in Ogg is ended in `out`. The bytes pushed next are a new
+    /// connection's: what of them listeners have had already is left out, as far as it can be told (`splice.rs` and `ogg/mod.rs`
+    /// say how far).
+    pub fn interrupt(&mut self, out: &mut Framed) {
         self.buffer.clear();
         self.skip_bytes = 0;
         self.detector.reset();
         self.splice.interrupt();
+        self.ogg.interrupt(out);
         // What could not be taken apart once need not be waited for again.
         if !matches!(self.state, State::Raw) {
             self.state = State::Detecting;
@@ -122,38 +139,65 @@ impl Framer {
         if self.buffer.is_empty() {
             return false;
         }
-        match &mut self.state {
-            State::Detecting => return self.detect(),
-            State::Frames(sync) => match sync.step(&self.buffer) {
-                Step::Wait => return false,
-                Step::Junk(bytes) | Step::Tag(bytes) => self.skip_bytes = bytes,
-                Step::Frame(bytes) => self.splice.push(&self.buffer.split_to(bytes), out),
-                Step::Lost => {
-                    self.detector.reset();
-                    self.state = State::Detecting;
-                }
-            },
-            State::Raw => {
-                out.append(&self.buffer.split(), true);
+        let step = match &mut self.state {
+            State::Detecting => return self.detect(out),
+            State::Raw => Step::Frame(self.buffer.len()),
+            State::Frames(sync) => sync.step(&self.buffer),
+            State::Pages => self.ogg.step(&self.buffer),
+        };
+        match step {
+            Step::Wait => return false,
+            Step::Junk(bytes) | Step::Tag(bytes) => self.skip_bytes = bytes,
+            Step::Frame(bytes) => {
+                let frame = self.buffer.split_to(bytes);
+                self.take(&frame, out);
+            }
+            Step::Lost => {
+                self.detector.reset();
+                self.ogg.reset();
+                self.state = State::Detecting;
             }
         }
         true
     }
 
-    fn detect(&mut self) -> bool {
+    fn take(&mut self, frame: &[u8], out: &mut Framed) {
+        match &self.state {
+            State::Frames(_) => self.splice.push(frame, out),
+            State::Pages => {
+                if let Some(headers) = self.ogg.push(frame, out) {
+                    self.turn_into(Codec::Raw, out);
+                    self.take(&headers, out);
+                }
+            }
+            State::Detecting | State::Raw => out.append(frame, true),
+        }
+    }
+
+    fn detect(&mut self, out: &mut Framed) -> bool {
         match self.detector.look(&self.buffer) {
             Found::Wait => return false,
             Found::Tag(bytes) => self.skip_bytes = bytes,
             Found::Codec(codec, at) => {
                 self.skip_bytes = at;
-                self.codec = Some(codec);
-                self.state = match codec {
-                    Codec::Mpeg => State::Frames(Sync::new(mpeg::head)),
-                    Codec::Adts => State::Frames(Sync::new(adts::head)),
-                    Codec::Ogg | Codec::Raw => State::Raw,
-                };
+                self.turn_into(codec, out);
             }
         }
         true
+    }
+
+    /// From here on the stream is this.
+    fn turn_into(&mut self, codec: Codec, out: &mut Framed) {
+        if codec != Codec::Ogg && self.codec == Some(Codec::Ogg) {
+            self.ogg.end(out);
+            out.head(Bytes::new());
+        }
+        self.codec = Some(codec);
+        self.state = match codec {
+            Codec::Mpeg => State::Frames(Sync::new(mpeg::head)),
+            Codec::Adts => State::Frames(Sync::new(adts::head)),
+            Codec::Ogg => State::Pages,
+            Codec::Raw => State::Raw,
+        };
     }
 }

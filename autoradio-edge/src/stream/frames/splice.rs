@@ -10,8 +10,9 @@
 //! only if the remembered frames from there on have `DISTINCT` different ones among them (two do not suffice, as padding
 //! alternates in silence too), or occur but once in all that is remembered.
 //!
-//! Limits: who is cut off in silence, or in what repeats sooner, may hear some of it twice. In a loop longer than that, the
-//! shortest repetition is taken, so that some may be heard twice. While several places fit, at most `STREAM_DOUBT_BYTES_MAX` are held.
+//! Limits: a burst that begins before all that is remembered is heard from its beginning, so some of it twice; who is cut off in
+//! silence, or in what repeats sooner than that, may hear some of it twice. Of a loop longer than that the shortest repetition
+//! is taken, so that some may be heard twice. While several places fit, at most `STREAM_DOUBT_BYTES_MAX` are held back.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{DefaultHasher, Hasher};

@@ -1,4 +1,4 @@
-//! Tags that files bring into a stream: ID3v2, ID3v1, APE. Pure.
+//! Tags that files bring into a stream: ID3, versions 1 and 2, and APE. Pure.
 //!
 //! Sources: <https://id3.org/id3v2.4.0-structure> §3, <https://id3.org/ID3v1>, <https://wiki.hydrogenaud.io/index.php?title=APE_Tags_Header>.
 
@@ -15,7 +15,7 @@ pub(super) enum Tag {
     Bytes(usize),
 }
 
-/// Bytes of an ID3v2 tag's header, and of its footer.
+/// Bytes of the header of an ID3 tag of version 2, and of its footer.
 const ID3_HEADER_BYTES: usize = 10;
 const ID3V1_BYTES: usize = 128;
 /// Bytes of an APE tag's header, and of its footer.

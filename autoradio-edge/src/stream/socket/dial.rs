@@ -47,9 +47,8 @@ pub(super) async fn dial(
     let connecting = TcpStream::connect(address);
     let dial_max = Duration::from_millis(HTTP_DIAL_MS_MAX);
     let connected = tokio::time::timeout(dial_max, connecting).await;
-    let mut stream = connected
-        .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-        .map_err(unreachable)?;
+    let mut stream =
+        connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(unreachable)?;
     let asking = async {
         stream.write_all(request.as_bytes()).await?;
         read_head(&mut stream).await

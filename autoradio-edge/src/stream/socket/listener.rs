@@ -5,8 +5,8 @@ use std::net::TcpStream;
 use std::sync::atomic::Ordering;
 
 use autoradio_common::limits::{
-    HTTP_STALL_MS_MAX, STREAM_LOOK_MS, STREAM_RING_BYTES_MIN, STREAM_SKIPS_MAX,
-    STREAM_SKIPS_MS, STREAM_SLICES, STREAM_WRITES_MAX,
+    HTTP_STALL_MS_MAX, STREAM_LOOK_MS, STREAM_RING_BYTES_MIN, STREAM_SKIPS_MAX, STREAM_SKIPS_MS,
+    STREAM_SLICES, STREAM_WRITES_MAX,
 };
 
 use crate::cluster::MountPath;

@@ -7,6 +7,9 @@ mod shard;
 mod tune;
 mod upstream;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;

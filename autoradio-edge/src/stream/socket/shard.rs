@@ -19,6 +19,8 @@ use super::listener::{Listener, Why};
 use crate::clock;
 use crate::stream::channel::{Channel, Ended, Phase, Use};
 
+/// Pause of a thread without listeners, unless it is told something.
+const IDLE_MS: u64 = 3_600_000;
 /// Listeners that are taken in between two looks at the clock.
 const JOINS_MAX: usize = 64;
 
@@ -48,7 +50,7 @@ pub(super) fn run(commands: &Receiver<Command>, ended: Option<&mpsc::Sender<Ende
     loop {
         let now_ms = clock::boot_ms();
         let due_ms = shard.groups.iter().map(|group| group.due_ms).min();
-        let pause_ms = due_ms.map_or(STREAM_TICK_MS_MAX, |due_ms| due_ms.saturating_sub(now_ms));
+        let pause_ms = due_ms.map_or(IDLE_MS, |due_ms| due_ms.saturating_sub(now_ms));
         match commands.recv_timeout(Duration::from_millis(pause_ms)) {
             Ok(command) => {
                 let more = commands.try_iter().take(JOINS_MAX);
@@ -176,30 +178,28 @@ impl Group {
 
     /// The listeners, if they go to another channel and it plays. They end their frames first.
     fn move_on(&mut self, now_ms: u64) -> Vec<Listener> {
-        let Some((to, until_ms)) = &self.moving else { return Vec::new() };
-        let (from, to) = (&self.channel, &to.0);
-        let head = match &*to.phase.borrow() {
-            Phase::Playing(head) => head.clone(),
-            _ if now_ms < *until_ms => return Vec::new(),
+        let Some((to, until_ms)) = self.moving.take() else { return Vec::new() };
+        let (from, phase) = (&self.channel, to.0.phase.borrow().clone());
+        let why = match (phase, from.told.get()) {
+            (Phase::Playing(head), Some(told)) if told.is_like(&head) => None,
+            (Phase::Playing(_), _) => Some("it is of another type"),
+            _ if now_ms >= until_ms => Some("it does not play"),
             _ => {
-                warn!(from = %from.mount, to = %to.mount, "listeners stay: the other mount does not play");
-                self.moving = None;
+                self.moving = Some((to, until_ms));
                 return Vec::new();
             }
         };
-        if from.told.get().is_some_and(|told| !told.is_like(&head)) {
-            warn!(from = %from.mount, to = %to.mount, "listeners stay: the other mount is of another type");
-            self.moving = None;
+        if let Some(why) = why {
+            warn!(from = %from.mount, to = %to.0.mount, why, "listeners stay with their mount");
             return Vec::new();
         }
         let view = from.view.load_full();
         let mut moved = std::mem::take(&mut self.listeners);
         for listener in &mut moved {
             listener.cursor.leave(&view);
-            listener.member.move_to(Use::of(to.clone()));
-            listener.seat.move_to(&to.mount);
+            listener.member.move_to(to.again());
+            listener.seat.move_to(&to.0.mount);
         }
-        self.moving = None;
         moved
     }
 }
@@ -231,7 +231,9 @@ mod tests {
 
     #[test]
     fn ticks_are_longer_for_a_crowd_and_mounts_have_theirs_at_different_moments() {
-        for (listeners, want_ms) in [(0, 250), (500, 250), (1_000, 500), (2_000, 1_000), (9_000, 1_000)] {
+        for (listeners, want_ms) in
+            [(0, 250), (500, 250), (1_000, 500), (2_000, 1_000), (9_000, 1_000)]
+        {
             assert_eq!(tick_ms(listeners), want_ms, "{listeners}");
         }
         let first = |path: &str| {
