@@ -21,10 +21,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
+use super::admin::ADMIN_USER;
 use super::bucket::Bucket;
 use super::{FrontError, RequestHead};
 use crate::clock;
-use crate::cluster::{MountPath, MountRecord};
+use crate::cluster::{AdminRecord, MountRecord};
 
 /// What a client gave as its name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -45,6 +46,11 @@ impl Credentials {
         Some(Self { user: user.to_owned(), password: password.to_owned() })
     }
 
+    /// The name.
+    pub(super) fn user(&self) -> &str {
+        &self.user
+    }
+
     /// Credentials that were not given in a head.
     pub(super) fn new(user: &str, password: &str) -> Self {
         Self { user: user.to_owned(), password: password.to_owned() }
@@ -56,11 +62,18 @@ impl Credentials {
     }
 }
 
+/// What credentials open: its name (a mount's path begins with a slash), its user and the hash of its password.
+struct Lock<'a> {
+    name: &'a str,
+    user: &'a str,
+    hash: &'a str,
+}
+
 /// Checks passwords, few at a time, and remembers the right ones.
 pub(super) struct Verifier {
     key: [u8; 32],
-    /// Per mount, the tag of what was right last.
-    right: Mutex<HashMap<MountPath, [u8; 32]>>,
+    /// The tag of what was right last, by what it opens.
+    right: Mutex<HashMap<Box<str>, [u8; 32]>>,
     running: Semaphore,
     waiting: Semaphore,
     wait_max: Duration,
@@ -107,15 +120,29 @@ impl Verifier {
         given: Credentials,
         record: &MountRecord,
     ) -> Result<bool, FrontError> {
-        let user_right = bool::from(given.user.as_bytes().ct_eq(record.source_username.as_bytes()));
-        let hash = record.source_password_hash.clone();
-        let tag = self.tag(&given, &hash);
-        if user_right && self.remembers(&record.path, &tag) {
+        let MountRecord { path, source_username: user, source_password_hash: hash, .. } = record;
+        self.opens(given, Lock { name: path.as_str(), user, hash }).await
+    }
+
+    /// Whether `given` are the credentials of the admin pages.
+    pub(super) async fn knows_admin(
+        &self,
+        given: Credentials,
+        record: &AdminRecord,
+    ) -> Result<bool, FrontError> {
+        let hash = &record.password_hash;
+        self.opens(given, Lock { name: ADMIN_USER, user: ADMIN_USER, hash }).await
+    }
+
+    async fn opens(&self, given: Credentials, lock: Lock<'_>) -> Result<bool, FrontError> {
+        let user_right = bool::from(given.user.as_bytes().ct_eq(lock.user.as_bytes()));
+        let tag = self.tag(&given, lock.hash);
+        if user_right && self.remembers(lock.name, &tag) {
             return Ok(true);
         }
-        let right = self.check(given.password, hash).await? && user_right;
+        let right = self.check(given.password, lock.hash.to_owned()).await? && user_right;
         if right {
-            self.remember(&record.path, tag);
+            self.remember(lock.name, tag);
         }
         Ok(right)
     }
@@ -149,24 +176,24 @@ impl Verifier {
         digest.finalize().into()
     }
 
-    fn remembers(&self, mount: &MountPath, tag: &[u8; 32]) -> bool {
-        self.right().get(mount).is_some_and(|known| known.ct_eq(tag).into())
+    fn remembers(&self, name: &str, tag: &[u8; 32]) -> bool {
+        self.right().get(name).is_some_and(|known| known.ct_eq(tag).into())
     }
 
     /// A mount has one right password, so a newer one takes the older one's place. When mounts that were deleted since
     /// fill the room, any one is forgotten: it costs its source one check.
-    fn remember(&self, mount: &MountPath, tag: [u8; 32]) {
+    fn remember(&self, name: &str, tag: [u8; 32]) {
         let mut right = self.right();
         if right.len() >= HTTP_PASSWORDS_REMEMBERED_MAX
-            && !right.contains_key(mount)
+            && !right.contains_key(name)
             && let Some(other) = right.keys().next().cloned()
         {
             right.remove(&other);
         }
-        right.insert(mount.clone(), tag);
+        right.insert(name.into(), tag);
     }
 
-    fn right(&self) -> MutexGuard<'_, HashMap<MountPath, [u8; 32]>> {
+    fn right(&self) -> MutexGuard<'_, HashMap<Box<str>, [u8; 32]>> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,7 +261,7 @@ mod tests {
     #[test]
     fn every_mount_of_a_full_cluster_is_remembered_and_no_more() {
         let verifier = Verifier::new();
-        let mount = |number: usize| format!("/{number}").parse().expect("a mount path");
+        let mount = |number: usize| format!("/{number}");
         for number in 0..MOUNTS_MAX {
             verifier.remember(&mount(number), [1; 32]);
         }
@@ -246,6 +273,27 @@ mod tests {
         verifier.remember(&mount(MOUNTS_MAX), [1; 32]);
         assert!(verifier.remembers(&mount(MOUNTS_MAX), &[1; 32]));
         assert_eq!(verifier.right().len(), HTTP_PASSWORDS_REMEMBERED_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_admin_has_a_password_of_its_own_and_few_wrong_ones_are_tried() {
+        let verifier = Verifier::scarce();
+        let of_mount = mount_record("/m", "source", "secret");
+        let record = AdminRecord::new(of_mount.source_password_hash);
+        let right = || Credentials::new("admin", "secret");
+        assert!(verifier.knows_admin(right(), &record).await.expect("a turn"));
+        let source = Credentials::new("source", "secret");
+        assert!(!verifier.knows_admin(source, &record).await.expect("a turn"));
+        let mut refused = 0;
+        for guess in 0..100 {
+            let guess = Credentials::new("admin", &guess.to_string());
+            match verifier.knows_admin(guess, &record).await {
+                Ok(right) => assert!(!right),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 50, "{refused}");
+        assert!(verifier.knows_admin(right(), &record).await.expect("remembered"));
     }
 
     #[tokio::test]

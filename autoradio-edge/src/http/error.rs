@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use autoradio_common::limits::{
     HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_ICECAST_HEAD_BYTES_MAX,
@@ -81,6 +82,19 @@ pub enum FrontError {
     /// No credentials, or wrong ones.
     #[error("this mount's source user name and password are needed")]
     Unauthorized,
+    /// No admin credentials, or wrong ones.
+    #[error(
+        "the user admin and the cluster's admin password are needed; radioctl set-admin-password sets it"
+    )]
+    AdminUnauthorized,
+    /// The access log cannot be written.
+    #[error("--access-log {}: {source}; name a file in a folder that is there", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// More passwords to check than can be checked in time.
     #[error("too many passwords are being checked at this moment, try again")]
     PasswordsBusy,
@@ -141,7 +155,9 @@ impl FrontError {
     /// What the client is told, `None` when nobody is there to be told anything.
     pub(super) fn reply(&self) -> Option<Reply> {
         let status = match self {
-            Self::Port { .. } | Self::ClientGone | Self::Client { .. } => return None,
+            Self::Port { .. } | Self::AccessLog { .. } | Self::ClientGone | Self::Client { .. } => {
+                return None;
+            }
             Self::HeadMalformed { .. }
             | Self::LengthMalformed
             | Self::ChunkMalformed
@@ -150,7 +166,7 @@ impl FrontError {
             Self::HeadTooSlow => 408,
             Self::AddressFull => 429,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
-            Self::Unauthorized => 401,
+            Self::Unauthorized | Self::AdminUnauthorized => 401,
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }
             | Self::NodeFull { .. }

@@ -8,19 +8,25 @@
 //! listeners for the hub, [`FrontStats`]. Never here: etcd, audio that is kept.
 
 // The language: heads and bodies from bytes, answers to bytes. Pure.
+mod calendar;
 mod dechunk;
 mod error;
 mod head;
 mod reply;
 
 // The decisions: what is asked for, and by whom.
+mod access_log;
 mod addresses;
+mod admin;
 mod auth;
 mod bucket;
+mod client_id;
 mod gate;
 mod playlist;
 mod route;
 mod stats;
+mod status_json;
+mod streams;
 
 // The work: the only room here that touches the network.
 mod socket;
@@ -28,11 +34,12 @@ mod socket;
 #[cfg(test)]
 mod testing;
 
+pub use admin::{AdminCommand, AdminRequest};
 pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
 pub use gate::{Refusal, SourceClaim, SourceGate};
 pub use head::{HttpVersion, RequestHead};
 pub use playlist::PlaylistKind;
 pub use route::{MetadataUpdate, Route, landing, route};
-pub use socket::{Front, FrontSettings};
+pub use socket::{EndedSender, Front, FrontSettings, start_access_log};
 pub use stats::{FrontStats, FrontView, MountView};

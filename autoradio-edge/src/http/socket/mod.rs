@@ -6,7 +6,10 @@ mod sniff;
 mod tcp;
 
 // What is done for each kind of client.
+mod access_log;
+mod admin;
 mod listener;
+mod login;
 mod metadata;
 mod pages;
 mod peers;
@@ -22,4 +25,8 @@ mod evict;
 mod icecast;
 mod master;
 
+pub use access_log::{EndedSender, start_access_log};
 pub use server::{Front, FrontSettings};
+
+/// How often it is counted which listeners are different ones.
+const UNIQUE_EVERY: std::time::Duration = std::time::Duration::from_secs(10);

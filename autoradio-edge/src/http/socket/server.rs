@@ -20,15 +20,15 @@ use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
 use super::sniff::{Sniffed, sniff};
-use super::{evict, listener, metadata, pages, peers, source, tcp};
-use crate::cluster::{
-    Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
-};
+use super::{admin, evict, listener, metadata, pages, peers, source, tcp};
+use crate::clock;
+use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::addresses::{Addresses, Counted};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
-use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
+use crate::http::status_json::About;
+use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
 use crate::stream::{Ended, Hub, HubSettings};
@@ -148,7 +148,12 @@ pub(super) struct Shared {
     pub(super) desk: Arc<SourceDesk>,
     pub(super) hub: Arc<Hub>,
     pub(super) cancel: CancellationToken,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
+    pub(super) admin_verifier: Verifier,
+    /// The status that was made last, and of which placement.
+    pub(super) status_made: Mutex<Option<(Arc<Placement>, String)>>,
+    /// When this front began, in seconds of Unix time.
+    since_unix_s: u64,
 }
 
 impl Front {
@@ -190,6 +195,10 @@ impl Front {
             desk: Arc::default(),
             cancel,
             verifier: Verifier::new(),
+            // Sources and the operator do not wait for each other's wrong passwords.
+            admin_verifier: Verifier::scarce(),
+            status_made: Mutex::default(),
+            since_unix_s: clock::unix_s(),
         });
         let connections = TaskTracker::new();
         let room = Room::new(
@@ -201,6 +210,8 @@ impl Front {
             accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
         }
         accepting.spawn(forget_deleted_mounts(shared.clone()));
+        let counting = shared.clone();
+        accepting.spawn(async move { admin::count_unique(&counting).await });
         let evicting = shared.clone();
         accepting.spawn(async move {
             tokio::join!(evict::run(&evicting), evict::make_room(&evicting));
@@ -233,20 +244,9 @@ impl Shared {
         master_of(placement, mount, (node, *icecast))
     }
 
-    /// Whether the head carries the mount's source credentials.
-    pub(super) async fn authorize(
-        &self,
-        head: &RequestHead,
-        record: &MountRecord,
-    ) -> Result<(), FrontError> {
-        let allowed = self.verifier.allows(head, record).await;
-        let verdict = match allowed {
-            Ok(true) => "granted",
-            Ok(false) => "denied",
-            Err(_) => "busy",
-        };
-        metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
+    /// What this node says of itself on its pages.
+    pub(super) fn about(&self) -> About<'_> {
+        About { host: &self.settings.domain, since_unix_s: self.since_unix_s }
     }
 }
 
@@ -307,6 +307,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTra
             }
         };
         let shared = shared.clone();
+        shared.stats.connected();
         connections.spawn(async move { serve(&shared, client, place).await });
     }
 }
@@ -369,7 +370,11 @@ async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
     let served = match &route {
-        Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
+        Route::Status
+        | Route::StatusJson(_)
+        | Route::Playlist(..)
+        | Route::NotFound
+        | Route::MethodNotAllowed => {
             return pages::serve(shared, client, &request).await;
         }
         Route::Listener(mount) => {
@@ -397,11 +402,12 @@ async fn serve_sniffed(
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
+        Route::Admin(asked) => return admin::serve(shared, client, &request.head, asked).await,
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
         Route::ListenerHead(mount) => listener::head(shared, mount).await?,
-        Route::PeerState => peers::state(shared, &request.head)?,
+        Route::Peer(ask) => peers::answer(shared, &request.head, ask).await?,
         Route::Options => preflight(),
         Route::OptionsServer => Reply::empty(),
         _ => Reply::text(400, "there is no such command"),

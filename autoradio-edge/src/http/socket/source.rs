@@ -90,6 +90,7 @@ pub(super) async fn serve(
             stream(shared, client, request, accepted, form, body).await
         } => end?,
         () = turn.stop.cancelled() => End::Takeover,
+        () = turn.killed.cancelled() => End::Killed,
         () = shared.cancel.cancelled() => End::Stopped,
     };
     drop(turn);
