@@ -9,7 +9,7 @@ use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{
     CLASS_IN, FLAG_RESPONSE, FLAG_TRUNCATED, HEADER_BYTES, MASK_OPCODE, OPT_RECORD, TYPE_OPT,
 };
-use autoradio_common::zone::{half_mark, hash_word};
+use autoradio_common::zone::hash_word;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::programs::XdpContext;
 
@@ -66,7 +66,7 @@ pub fn parse(
     if !plain || (counts != COUNTS && counts != COUNTS_OPT) {
         return Err(Verdict::PassNotQuery);
     }
-    let (name_bytes, name_sum, name_hash) = parse_name(scratch, half_mark(generation))?;
+    let (name_bytes, name_sum, name_hash) = parse_name(scratch)?;
     let question_end = HEADER_BYTES + name_bytes + 4;
     if question_end > datagram.message_bytes || scratch.word(question_end - 2) != CLASS_IN {
         return Err(Verdict::PassQuestion);
@@ -149,8 +149,8 @@ fn load_words<const OFFSET: usize>(
 /// A name in the zone has no zero before its end, so where the key is found the labels are right too. Where it is not,
 /// `zone` walks them.
 #[inline(always)]
-fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64, u64), Verdict> {
-    let (mut name_bytes, mut sum, mut hash) = (0, 0, u64::from(mark));
+fn parse_name(scratch: &mut Scratch) -> Result<(usize, u64, u64), Verdict> {
+    let (mut name_bytes, mut sum, mut hash) = (0, 0, 0);
     clear(&mut scratch.key);
     for index in 0..KEY_WORDS {
         let word = u64::from_le(scratch.message[(MESSAGE_AT + HEADER_BYTES) / 8 + index]);
@@ -174,7 +174,6 @@ fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64, u64), Verd
         scratch.seen.name_bytes = 0;
         return Err(Verdict::PassQuestion);
     }
-    scratch.key[KEY_WORDS - 1] |= u64::from(mark) << 56;
     Ok((name_bytes, sum, hash))
 }
 

@@ -64,7 +64,6 @@ fn trace(watch: &Watch, settings: &KernelSettings, verdict: Verdict, scratch: &S
     let mut name = [0; KEY_WORDS];
     if seen.name_bytes != 0 {
         name = scratch.key;
-        name[KEY_WORDS - 1] &= (u64::MAX >> 8).to_le(); // The half's mark is not the name's.
     }
     let (mut filters, mut differs) = (0, 0);
     for (index, word) in name.iter().enumerate() {

@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::api::{AdminServer, ApiError, LocalServer};
 use crate::config::Config;
 use crate::dns::{DnsError, TcpServer, UdpServer};
-use crate::http::{EndedSender, Front, start_access_log};
+use crate::http::{EndedSender, Front, FrontError, start_access_log};
 
 use super::DaemonError;
 
@@ -29,12 +29,20 @@ impl Ports {
         Ok(Self {
             dns_udp: bind_each(config, UdpServer::bind)?,
             dns_tcp: bind_each(config, TcpServer::bind)?,
-            front: Front::bind(&config.http_ports)?,
+            front: bind_front(config)?,
             admin: AdminServer::bind(config.admin_listen).await?,
             // After the ports: whoever holds those may hold this too.
             local: bind_local(&config.state_dir)?,
             access_log: config.access_log.as_deref().map(start_access_log).transpose()?,
         })
+    }
+}
+
+fn bind_front(config: &Config) -> Result<Front, FrontError> {
+    let front = Front::bind(&config.http_ports)?;
+    match config.shoutcast_port {
+        Some(port) => front.with_shoutcast(port),
+        None => Ok(front),
     }
 }
 

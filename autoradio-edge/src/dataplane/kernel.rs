@@ -88,6 +88,7 @@ impl Kernel {
         }
         let ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
         let mut kernel = Self::with_maps(ebpf, addresses)?;
+        kernel.publisher.begin_empty();
         kernel.write_settings()?;
         Ok(kernel)
     }
@@ -111,6 +112,8 @@ impl Kernel {
         let mut kernel = Self::with_maps(ebpf, addresses)?;
         if left.is_some() {
             kernel.adopt_settings()?;
+        } else {
+            kernel.publisher.begin_empty();
         }
         kernel.write_settings()?;
         kernel.attachment = Attachment::pinned_at(pins, left.is_some());

@@ -4,11 +4,13 @@ mod admin;
 mod clients;
 mod cluster;
 mod hub;
+mod listeners;
 mod node;
 #[path = "../support/ports.rs"]
 mod ports;
 mod redirects;
 mod rig;
+mod sources;
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! `cargo xtask bench dns`: how many answers a second, how late, and at what cost: ours and others'.
 //!
-//! One machine plays both: the load generator has core 0, the server core 1, and one veth pair joins
-//! them. What the kernel does with a query on its arrival, XDP programs included, it does on the core
-//! that sent it: the generator's.
+//! One machine plays both, and one veth pair joins them; `setup.rs` tells how its cores are shared out. A cost leaves the
+//! load generator out by what the same queries cost where a kernel program sends them straight back: that is
+//! subtracted from everybody's, so that what remains is what a server adds.
 
 mod cpu;
 mod dnsperf;
@@ -12,6 +12,7 @@ mod kxdpgun;
 mod measure;
 mod nsd;
 mod peer;
+mod setup;
 mod subject;
 mod tally;
 mod test_run;
@@ -19,31 +20,25 @@ mod zone;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use autoradio_lab::interrupt;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
 use super::report::Report;
 use crate::output::Step;
-use crate::{build_ebpf, lab, setup};
+use crate::{build_ebpf, lab};
 use measure::{Measured, Plan};
+use setup::{Cores, Setup};
 use subject::Subject;
 use tally::Tally;
-
-/// The core that only the load generator uses.
-const GENERATOR_CORE: usize = 0;
-/// The core of the server, and of this program while servers run.
-const SERVER_CORE: usize = 1;
 
 /// Measures what `only` names, or everything. What cannot be measured is part of the result.
 pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     let (subjects, test_run) = chosen(only)?;
     autoradio_lab::lab::require_root()?;
     lab::remove_abandoned();
-    setup::install()?;
+    crate::setup::install()?;
     build_ebpf::build()?;
-    let mut tally = Tally::default();
+    let (cores, plan, mut tally) = (Cores::count()?, Plan::new(quick), Tally::default());
     if test_run {
         match test_run::measure(quick) {
             Err(error) if interrupt::requested() => return Err(error),
@@ -52,9 +47,8 @@ pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     }
     if !subjects.is_empty() {
         let programs = lab::build_programs(true)?;
-        keep_to(SERVER_CORE)?;
         for subject in subjects {
-            match one(subject, &programs, &Plan::new(quick)) {
+            match one(subject, &programs, cores, &plan) {
                 Err(error) if interrupt::requested() => return Err(error),
                 measured => tally.add(subject, measured),
             }
@@ -75,22 +69,27 @@ fn chosen(only: &[String]) -> Result<(Vec<Subject>, bool)> {
     Ok((subjects, wanted(test_run::NAME)))
 }
 
-/// From here on, this program and all it starts run on one core.
-fn keep_to(core: usize) -> Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores)
-        .context("this needs two cores, one for the servers and one for the load generator")
-}
-
-fn one(subject: Subject, programs: &Path, plan: &Plan) -> Result<Measured> {
-    let name = subject.name();
-    let arena = Step::run(&format!("starting {name}"), || subject.start(programs))?;
-    let step = Step::start(&format!("measuring {name}"));
-    let measured = measure::run(&arena, plan);
+/// Everything about one subject: what its cost and its latencies are is measured apart from the load generator.
+fn one(subject: Subject, programs: &Path, cores: Cores, plan: &Plan) -> Result<Measured> {
+    let step = Step::start(&format!("measuring {}", subject.name()));
+    let measured = in_setups(subject, programs, cores, plan);
     let told = measured.as_ref().map_or_else(|_| "failed".to_owned(), ToString::to_string);
     step.end(&told);
     measured
+}
+
+fn in_setups(subject: Subject, programs: &Path, cores: Cores, plan: &Plan) -> Result<Measured> {
+    let started = |setup| {
+        cores.keep_to(setup)?;
+        subject.start(programs, cores.workers(setup))
+    };
+    let arena = started(Setup::Apart)?;
+    let apart = measure::capacity(&arena, plan)?;
+    let (cost, latencies) = (measure::cost(&arena, plan)?, measure::latencies(&arena, plan)?);
+    drop(arena);
+    let together = measure::capacity(&started(Setup::Together)?, plan)?;
+    let answers_per_second = [(Setup::Apart, apart), (Setup::Together, together)].into();
+    Ok(Measured { answers_per_second, cost, latencies })
 }
 
 #[cfg(test)]

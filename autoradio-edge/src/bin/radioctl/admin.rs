@@ -2,8 +2,8 @@
 
 use autoradio_edge::cluster::{AdminRecord, Store, hash_password, random_password};
 
-use crate::input::Password;
 use crate::output::Output;
+use crate::settings::Password;
 
 /// Length of a generated password: 24 characters of six bits.
 const PASSWORD_CHARACTERS: usize = 24;

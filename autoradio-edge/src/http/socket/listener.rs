@@ -6,15 +6,17 @@ use autoradio_common::limits::STREAM_GUEST_BYTES_MAX;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::door::Place;
 use super::icecast;
 use super::redirect;
-use super::server::{Place, Shared, refuse};
+use super::server::{Shared, refuse};
 use super::sniff::Sniffed;
-use crate::cluster::MountPath;
+use crate::cluster::{MountPath, MountRecord};
 use crate::http::reply::Reply;
 use crate::http::route::record_of;
 use crate::http::stats::Seat;
 use crate::http::{FrontError, RequestHead};
+use crate::icecast::relay_credentials;
 use crate::placement::Placement;
 use crate::stream::{self, Guest, StreamError, Tuned};
 
@@ -52,9 +54,9 @@ pub(super) async fn serve(
     place: Place,
 ) {
     let head = &request.head;
-    let verdict = match judge(shared, &client, request, mount, landed).await {
+    let verdict = match judge(shared, request, mount, landed).await {
         Ok(verdict) => verdict,
-        Err(error) => return refuse(client, head.version, &error).await,
+        Err(error) => return Box::pin(refuse(client, head.version, &error)).await,
     };
     match verdict {
         Verdict::Elsewhere(location) => {
@@ -65,28 +67,28 @@ pub(super) async fn serve(
         Verdict::Here(tuned, seat, address) => {
             redirect::note_served(&shared.settings);
             let titles = head.field_text("Icy-MetaData") == Some("1");
-            let held = Box::new(Held { seat, _place: place });
+            let holding = Box::new(Held { seat, _place: place });
             // It fails only if the client has gone.
-            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, held);
+            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, holding);
         }
     }
 }
 
 async fn judge(
     shared: &Shared,
-    client: &TcpStream,
     request: &Sniffed,
     mount: &MountPath,
     landed: bool,
 ) -> Result<Verdict, FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
-    let from = client.peer_addr().map_err(|source| FrontError::Client { source })?.ip();
+    let from = request.from;
     if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
         return Ok(Verdict::Elsewhere(location));
     }
+    let leave = shared.settings.listener_gate.admit(request, &record).await?;
     let seat = shared.stats.seat(mount, record.max_listeners);
-    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
+    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?.until(leave);
     let tuned = shared.hub.tune(mount).await.map_err(|error| no_stream(error, mount))?;
     Ok(Verdict::Here(tuned, seat, from.to_canonical()))
 }
@@ -127,9 +129,11 @@ fn no_stream(error: StreamError, mount: &MountPath) -> FrontError {
 /// A source that came to an Icecast directly is known to the master's Icecast alone.
 pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, FrontError> {
     let placement = shared.placement();
-    let content_type = match reported_type(shared, &placement, mount) {
-        Some(content_type) => content_type,
-        None => asked_type(shared.master_of(&placement, mount)?, mount).await?,
+    let content_type = if let Some(content_type) = reported_type(shared, &placement, mount) {
+        content_type
+    } else {
+        let record = record_of(&placement, mount)?;
+        asked_type(shared, shared.master_of(&placement, mount)?, &record).await?
     };
     Ok(Reply::bare(
         200,
@@ -150,8 +154,16 @@ fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> O
 }
 
 /// The type that an Icecast gives the stream now. It knows no HEAD, so the stream is begun and left.
-async fn asked_type(address: SocketAddr, mount: &MountPath) -> Result<String, FrontError> {
-    let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
+async fn asked_type(
+    shared: &Shared,
+    address: SocketAddr,
+    record: &MountRecord,
+) -> Result<String, FrontError> {
+    let mount = &record.path;
+    let own = relay_credentials(&shared.settings.secrets, record);
+    let own = own.map(|own| format!("Authorization: {own}\r\n")).unwrap_or_default();
+    let path = mount.to_url_path();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{own}\r\n");
     let answer = icecast::ask(address, request.as_bytes()).await?;
     match answer.status {
         200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),

@@ -1,4 +1,4 @@
-//! Who may do what: sources with their mount's password, the operator with the cluster's.
+//! Who may do what: sources with their mount's password, the operator with the cluster's. Checked, and counted.
 
 use super::server::Shared;
 use crate::cluster::MountRecord;
@@ -13,8 +13,16 @@ impl Shared {
         head: &RequestHead,
         record: &MountRecord,
     ) -> Result<(), FrontError> {
-        let allowed = self.verifier.allows(head, record).await;
-        judged(allowed)?.then_some(()).ok_or(FrontError::Unauthorized)
+        judged(self.verifier.allows(head, record).await, FrontError::Unauthorized)
+    }
+
+    /// Whether these are the mount's source credentials.
+    pub(super) async fn knows(
+        &self,
+        given: Credentials,
+        record: &MountRecord,
+    ) -> Result<(), FrontError> {
+        judged(self.verifier.knows(given, record).await, FrontError::Unauthorized)
     }
 
     /// Whether the head carries the credentials of the cluster's admin pages.
@@ -24,7 +32,7 @@ impl Shared {
             return Err(FrontError::AdminUnauthorized);
         };
         let allowed = self.admin_verifier.knows_admin(given, &record).await;
-        judged(allowed)?.then_some(()).ok_or(FrontError::AdminUnauthorized)
+        judged(allowed, FrontError::AdminUnauthorized)
     }
 
     /// Whether the head carries credentials that may set the mount's title: its source's, or the admin's.
@@ -33,7 +41,7 @@ impl Shared {
         head: &RequestHead,
         record: &MountRecord,
     ) -> Result<(), FrontError> {
-        let admin = Credentials::of(head).is_some_and(|given| given.user() == ADMIN_USER);
+        let admin = Credentials::of(head).is_some_and(|given| given.user == ADMIN_USER);
         if !admin {
             return self.authorize(head, record).await;
         }
@@ -46,13 +54,13 @@ impl Shared {
     }
 }
 
-/// Counts how a login went.
-fn judged(allowed: Result<bool, FrontError>) -> Result<bool, FrontError> {
+/// Counts how a login went; `denied` when it was not granted.
+fn judged(allowed: Result<bool, FrontError>, denied: FrontError) -> Result<(), FrontError> {
     let verdict = match allowed {
         Ok(true) => "granted",
         Ok(false) => "denied",
         Err(_) => "busy",
     };
     metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-    allowed
+    allowed?.then_some(()).ok_or(denied)
 }

@@ -1,6 +1,7 @@
 //! The work of the front: everything that holds a connection, to a client or to an Icecast.
 
 // From the accepted connection to the decision.
+mod door;
 mod server;
 mod sniff;
 mod tcp;
@@ -9,11 +10,13 @@ mod tcp;
 mod access_log;
 mod admin;
 mod listener;
+mod listener_auth;
 mod login;
 mod metadata;
 mod pages;
 mod peers;
 mod redirect;
+mod shoutcast;
 mod source;
 mod title;
 mod tunnel;
@@ -26,6 +29,8 @@ mod icecast;
 mod master;
 
 pub use access_log::{EndedSender, start_access_log};
+pub(super) use listener_auth::Leave;
+pub use listener_auth::ListenerGate;
 pub use server::{Front, FrontSettings};
 
 /// How often it is counted which listeners are different ones.

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, bail};
 use autoradio_lab::Host;
 use autoradio_lab::topology::INTERFACE;
 
+use super::setup::GENERATOR_CORE;
 use super::subject::Arena;
-use super::{GENERATOR_CORE, zone};
+use super::zone;
 
 /// How much longer than its measuring it may take.
 const MARGIN: Duration = Duration::from_secs(10);
