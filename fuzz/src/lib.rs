@@ -28,7 +28,7 @@ const fn of(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 19] = [
     of("dns_query", dns::query),
     of("dns_name", dns::name),
     of("http_head", http::head),

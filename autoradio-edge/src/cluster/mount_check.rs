@@ -181,11 +181,11 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_is_refused_with_the_reason() {
+        type Change = fn(&mut MountRecord);
         let mut taken = record("/taken", None);
         taken.shoutcast_sid = Some(1);
         let others = mounts(&[taken.clone()]);
         assert_eq!(check_mount(&taken, &others), Ok(()), "its own number");
-        type Change = fn(&mut MountRecord);
         let changes: [(Change, &str); 8] = [
             (|it| it.grace_s = 3_601, "3601 s"),
             (|it| it.burst_bytes = 262_145, "262145 bytes"),
@@ -209,9 +209,9 @@ mod tests {
             ),
         ];
         for (change, want) in changes {
-            let mut changed = record("/m", None);
-            change(&mut changed);
-            let error = check_mount(&changed, &others).expect_err(want).to_string();
+            let mut wrong = record("/m", None);
+            change(&mut wrong);
+            let error = check_mount(&wrong, &others).expect_err(want).to_string();
             assert!(error.contains(want), "{error}");
         }
     }

@@ -88,9 +88,11 @@ mod tests {
             ("IPv6 with a port", "fd00::1", &["[2001:db8::7]:81"], "2001:db8::7"),
             ("IPv6 in brackets", "fd00::1", &["[2001:db8::7]"], "2001:db8::7"),
         ] {
-            let fields: String =
-                fields.iter().map(|value| format!("x-forwarded-for: {value}\r\n")).collect();
-            let head = head_of(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
+            let mut text = "GET / HTTP/1.1\r\n".to_owned();
+            for value in fields {
+                text.extend(["x-forwarded-for: ", value, "\r\n"]);
+            }
+            let head = head_of(&format!("{text}\r\n"));
             let client = proxies.client(&head, peer.parse().expect("an address"));
             assert_eq!(client, want.parse::<IpAddr>().expect("an address"), "{why}");
         }

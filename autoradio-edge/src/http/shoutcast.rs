@@ -144,14 +144,13 @@ pub(super) fn meaning(
 ) -> Option<(Arc<MountRecord>, Credentials)> {
     let named = login.starts_with('/').then(|| login.split_once(':')).flatten();
     let named = named.and_then(|(path, rest)| Some((find_mount(path, placement)?, rest)));
-    let (record, rest) = match named {
-        Some((mount, rest)) => (placement.mounts.get(&mount)?.record.clone(), rest),
-        None => {
-            let numbered = login.rsplit_once(":#");
-            let numbered = numbered.and_then(|(rest, sid)| Some((rest, sid.parse().ok()?)));
-            let (rest, sid) = numbered.unwrap_or((login, SID_DEFAULT));
-            (numbered_mount(sid, placement)?, rest)
-        }
+    let (record, rest) = if let Some((mount, rest)) = named {
+        (placement.mounts.get(&mount)?.record.clone(), rest)
+    } else {
+        let numbered = login.rsplit_once(":#");
+        let numbered = numbered.and_then(|(rest, sid)| Some((rest, sid.parse().ok()?)));
+        let (rest, sid) = numbered.unwrap_or((login, SID_DEFAULT));
+        (numbered_mount(sid, placement)?, rest)
     };
     let user = &record.source_username;
     let password = rest.strip_prefix(user.as_str()).and_then(|rest| rest.strip_prefix(':'));

@@ -89,21 +89,21 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    fn limited(limits: SourceLimits) -> (SourceMeter, Instant) {
+    fn limited(limits: &SourceLimits) -> (SourceMeter, Instant) {
         let now = clock::now();
-        (SourceMeter::new(&limits, now), now)
+        (SourceMeter::new(limits, now), now)
     }
 
     #[test]
     fn a_source_may_begin_with_a_burst_but_not_go_on_above_its_rate() {
         let limits = SourceLimits { bits_per_second: Some(128_000), ..SourceLimits::default() };
-        let (mut meter, begun) = limited(limits.clone());
+        let (mut meter, begun) = limited(&limits);
         let at = |second: u64| begun + Duration::from_secs(second);
         assert_eq!(meter.take(160_000, at(0)), Ok(()), "ten seconds at once");
         for second in 1..600 {
             assert_eq!(meter.take(16_000, at(second)), Ok(()), "second {second}");
         }
-        let (mut meter, begun) = limited(limits);
+        let (mut meter, begun) = limited(&limits);
         let over = (1..60).find(|second| {
             meter.take(32_000, begun + Duration::from_secs(*second)) == Err(Over::Rate)
         });
@@ -113,17 +113,17 @@ mod tests {
     #[test]
     fn bytes_and_seconds_are_counted_from_the_beginning() {
         let limits = SourceLimits { bytes: Some(10), ..SourceLimits::default() };
-        let (mut meter, now) = limited(limits);
+        let (mut meter, now) = limited(&limits);
         assert_eq!(meter.take(10, now), Ok(()));
         assert_eq!(meter.take(1, now), Err(Over::Bytes));
 
         let limits = SourceLimits { seconds: Some(60), ..SourceLimits::default() };
-        let (mut meter, now) = limited(limits);
+        let (mut meter, now) = limited(&limits);
         assert_eq!(meter.take(1, now + Duration::from_secs(59)), Ok(()));
         assert_eq!(meter.time_left(now + Duration::from_secs(59)), Duration::from_secs(1));
         assert_eq!(meter.take(1, now + Duration::from_secs(60)), Err(Over::Seconds));
 
-        let (mut meter, now) = limited(SourceLimits::default());
+        let (mut meter, now) = limited(&SourceLimits::default());
         assert_eq!(meter.take(usize::MAX, now + Duration::from_secs(1 << 30)), Ok(()));
     }
 }

@@ -5,75 +5,52 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::sync::mpsc::{Receiver, channel};
 
-use crate::rig::{Client, LONGEST, Rig, cheap_hash, send_to, wait_until};
+use crate::rig::{Client, FRAME_BYTES, LONGEST, Rig, cheap_hash, frames, send_to, wait_until};
 
 /// A rig whose `/live.mp3` plays, and its source.
 fn playing(rig: &Rig) -> Client {
     let mut source = rig.source("/live.mp3");
-    source.write(&[b'x'; 8_000]);
+    source.write(&frames(b'x', 20));
     wait_until("the mount plays", || {
         rig.send("GET /live.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
     source
 }
 
+/// How a stream begins.
+const OK: &str = "HTTP/1.0 200 ";
+
 #[test]
 fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
     let rig = Rig::start();
     let _source = playing(&rig);
-    let url = format!("http://radio.test:{}/live.mp3", rig.port);
     let absolute = format!("GET http://[::1]:{}/live.mp3 HTTP/1.1\r\nHost: [::1]:80\r\n", rig.port);
     for (who, request, status, has) in [
         (
             "mpv",
             "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\nIcy-MetaData: 1\r\n",
-            "HTTP/1.0 200 ",
+            OK,
             "icy-metaint:16000",
         ),
-        (
-            "mpg123",
-            "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n",
-            "HTTP/1.0 200 ",
-            "icy-metaint:16000",
-        ),
-        (
-            "souphttpsrc",
-            "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n",
-            "HTTP/1.0 200 ",
-            "icy-metaint:16000",
-        ),
-        (
-            "VLC, first",
-            "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n",
-            "HTTP/1.0 200 ",
-            "icy-name:",
-        ),
-        ("Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
-        ("no Host", "GET /live.mp3 HTTP/1.1\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
+        ("mpg123", "GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n", OK, "icy-metaint:16000"),
+        ("souphttpsrc", "GET /live.mp3 HTTP/1.1\r\nicy-metadata: 1\r\n", OK, "icy-metaint:16000"),
+        ("VLC, first", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-\r\n", OK, "icy-name:"),
+        ("Safari", "GET /live.mp3 HTTP/1.1\r\nRange: bytes=0-1\r\n", OK, "audio/mpeg"),
+        ("no Host", "GET /live.mp3 HTTP/1.1\r\n", OK, "audio/mpeg"),
         (
             "an IPv6 literal",
             "GET /live.mp3 HTTP/1.1\r\nHost: [2001:db8::1]:80\r\n",
-            "HTTP/1.0 200 ",
+            OK,
             "audio/mpeg",
         ),
-        ("absolute form", &absolute, "HTTP/1.0 200 ", "audio/mpeg"),
-        (
-            "a SHOUTcast suffix",
-            "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n",
-            "HTTP/1.0 200 ",
-            "audio/mpeg",
-        ),
-        (
-            "a query, a slash, two slashes",
-            "GET //live.mp3/?token=1 HTTP/1.0\r\n",
-            "HTTP/1.0 200 ",
-            "audio/mpeg",
-        ),
-        ("percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", "HTTP/1.0 200 ", "audio/mpeg"),
+        ("absolute form", &absolute, OK, "audio/mpeg"),
+        ("a SHOUTcast suffix", "GET /live.mp3/;stream.mp3 HTTP/1.1\r\n", OK, "audio/mpeg"),
+        ("a query, a slash, two slashes", "GET //live.mp3/?token=1 HTTP/1.0\r\n", OK, "audio/mpeg"),
+        ("percent-encoded", "GET /%6cive.mp3 HTTP/1.0\r\n", OK, "audio/mpeg"),
         (
             "a browser",
             "GET /live.mp3 HTTP/1.1\r\nOrigin: http://x\r\n",
-            "HTTP/1.0 200 ",
+            OK,
             "Access-Control-Allow-Origin: *",
         ),
         ("HEAD", "HEAD /live.mp3 HTTP/1.1\r\n", "HTTP/1.1 200 ", "audio/mpeg"),
@@ -83,16 +60,17 @@ fn every_form_in_which_players_ask_is_answered_in_the_form_they_take() {
             "HTTP/1.1 204 ",
             "Icy-MetaData, Range",
         ),
-        (
-            "a page, kept alive",
-            "GET / HTTP/1.0\r\nConnection: keep-alive\r\n",
-            "HTTP/1.0 200 ",
-            "text/html",
-        ),
+        ("a page, kept alive", "GET / HTTP/1.0\r\nConnection: keep-alive\r\n", OK, "text/html"),
     ] {
         let head = rig.send(format!("{request}\r\n")).read_head();
         assert!(head.starts_with(status) && head.contains(has), "{who}: {head}");
     }
+}
+
+#[test]
+fn playlists_have_the_public_name_whatever_was_asked() {
+    let rig = Rig::start();
+    let url = format!("http://radio.test:{}/live.mp3", rig.port);
     for (suffix, host) in
         [(".m3u", "Host: [::1]:80\r\n"), (".pls", "Host: 10.0.0.1\r\n"), (".xspf", "")]
     {
@@ -193,7 +171,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     drop(listener);
     let mut told = None;
     wait_until("the program is told", || {
-        source.write(&[0; 1_400]);
+        source.write(&frames(b'z', 4));
         told = posted.try_recv().ok();
         told.is_some()
     });
@@ -201,7 +179,7 @@ fn a_program_is_asked_about_each_listener_and_told_when_they_leave() {
     assert!(told.starts_with("action=listener_remove&") && told.contains(client), "{told}");
 
     rig.change("/live.mp3", |record| {
-        record.listener_add_url = Some("http://127.0.0.1:9/".to_owned())
+        record.listener_add_url = Some("http://127.0.0.1:9/".to_owned());
     });
     let unknown = rig.send("GET /live.mp3?token=yes HTTP/1.0\r\n\r\n").read_all();
     assert!(unknown.starts_with("HTTP/1.0 503 ") && !unknown.contains("refused"), "{unknown}");
@@ -215,14 +193,14 @@ fn a_mount_is_pulled_from_elsewhere_and_takes_no_source() {
     let url = format!("http://127.0.0.1:{}/live.mp3?x=1", elsewhere.port);
     rig.change("/two.mp3", |record| record.relay_url = Some(url));
     wait_until("the mount is pulled", || {
-        source.write(&[b'x'; 1_400]);
+        source.write(&frames(b'x', 4));
         rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n").read_head().starts_with("HTTP/1.0 200 ")
     });
     let mut listener = rig.send("GET /two.mp3 HTTP/1.0\r\n\r\n");
     assert!(listener.read_head().contains("\r\nContent-Type: audio/mpeg\r\n"));
     wait_until("what is played there is heard here", || {
-        source.write(&[b'y'; 1_400]);
-        listener.read_exactly(100).contains(&b'y')
+        source.write(&frames(b'y', 4));
+        listener.read_exactly(FRAME_BYTES)[4] == b'y'
     });
     let request = format!("SOURCE /two.mp3 HTTP/1.0\r\n{}\r\n", crate::rig::AUTHORIZATION);
     for port in [rig.port, rig.icecast.port] {

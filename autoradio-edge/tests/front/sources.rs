@@ -4,10 +4,7 @@ use std::io::Write;
 
 use autoradio_edge::cluster::SourceLimits;
 
-use crate::rig::{AUTHORIZATION, Client, PASSWORD, Rig, send_to, wait_until};
-
-/// What Icecast passes on at a time, in bytes: less stays with it until more comes.
-const BLOCK: usize = 1_400;
+use crate::rig::{AUTHORIZATION, Client, FRAME_BYTES, PASSWORD, Rig, frames, send_to, wait_until};
 
 /// Panics unless a listener of the mount hears what `source` sends, and is told what `says` is.
 fn assert_heard(rig: &Rig, path: &str, source: &mut Client, says: &str) {
@@ -18,8 +15,8 @@ fn assert_heard(rig: &Rig, path: &str, source: &mut Client, says: &str) {
         if !head.starts_with("HTTP/1.0 200 ") {
             return false;
         }
-        source.write(&[b'x'; 2 * BLOCK]);
-        listener.read_exactly(BLOCK) == [b'x'; BLOCK]
+        source.write(&frames(b'x', 20));
+        listener.read_exactly(FRAME_BYTES) == frames(b'x', 1)
     });
     assert!(head.contains(says), "{head}");
 }
@@ -113,7 +110,7 @@ fn a_shoutcast_sources_title_reaches_its_listeners() {
     let mut rig = Rig::start();
     rig.change("/live.mp3", |record| record.shoutcast_sid = Some(1));
     let mut source = rig.source("/live.mp3");
-    source.write(&[0; 4_000]);
+    source.write(&frames(b'a', 10));
     let mut listener = None;
     wait_until("the mount plays", || {
         let mut client = rig.send("GET /live.mp3 HTTP/1.0\r\nIcy-MetaData: 1\r\n\r\n");
@@ -128,7 +125,7 @@ fn a_shoutcast_sources_title_reaches_its_listeners() {
     assert!(title("wrong").starts_with("HTTP/1.0 401 "));
     let answer = title(PASSWORD);
     assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
-    source.write(&vec![0; 40_000]);
+    source.write(&frames(b'b', 100));
     let stream = listener.expect("a listener").read_exactly(33_000);
     // Icecast hands it on in Latin-1.
     let title = b"StreamTitle='A & \xe9';";

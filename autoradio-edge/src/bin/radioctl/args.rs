@@ -327,7 +327,7 @@ pub(crate) struct MountArgs {
     /// Whether a request for a range is answered 206, as Apple's players want it; they show no titles then (when made: false)
     #[arg(long, value_name = "BOOL")]
     pub(crate) range: Option<bool>,
-    /// Stream that the mount's master pulls, like http://host:8000/live.mp3; the mount then takes no source
+    /// Stream that the mount's master pulls, like `http://host:8000/live.mp3`; the mount then takes no source
     #[arg(long, value_name = "URL")]
     pub(crate) relay_url: Option<String>,
     /// Program that is asked about every listener, as Icecast asks (`listener_add`)

@@ -13,10 +13,21 @@ pub(crate) const TEXT_BYTES_MAX: usize = 255;
 pub(crate) struct Settings {
     /// What happens to the password.
     pub(crate) password: Password,
-    /// New fallback, `None` within to have none.
-    fallback: Option<Option<MountPath>>,
+    /// What happens to the fallback.
+    fallback: Fallback,
     /// All the rest.
     typed: MountArgs,
+}
+
+/// What becomes of a mount's fallback.
+#[derive(Debug, PartialEq, Eq)]
+enum Fallback {
+    /// It stays.
+    Kept,
+    /// It goes.
+    Removed,
+    /// It is this one.
+    Given(MountPath),
 }
 
 /// Where a password comes from.
@@ -47,11 +58,11 @@ impl Settings {
             user_name("--source-username", name)?;
         }
         let fallback = match typed.fallback.as_deref() {
-            None => None,
-            Some("") => Some(None),
-            Some(path) => {
-                Some(Some(path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?))
-            }
+            None => Fallback::Kept,
+            Some("") => Fallback::Removed,
+            Some(path) => Fallback::Given(
+                path.parse().map_err(|error| Usage(format!("--fallback: {error}")))?,
+            ),
         };
         Ok(Self { password, fallback, typed })
     }
@@ -84,8 +95,10 @@ impl Settings {
         }
         set_limit(typed.max_listeners, &mut record.max_listeners);
         set_limit(typed.shoutcast_sid, &mut record.shoutcast_sid);
-        if let Some(fallback) = &self.fallback {
-            record.fallback.clone_from(fallback);
+        match &self.fallback {
+            Fallback::Kept => {}
+            Fallback::Removed => record.fallback = None,
+            Fallback::Given(mount) => record.fallback = Some(mount.clone()),
         }
         record.grace_s = typed.grace.unwrap_or(record.grace_s);
         record.burst_bytes = typed.burst.unwrap_or(record.burst_bytes);

@@ -190,7 +190,9 @@ impl ListenerGate {
             _ if relay => Ok(()),
             (_, "listener_remove") => {
                 let url = record.listener_remove_url.as_ref().and_then(|url| url.parse().ok());
-                url.into_iter().for_each(|url| self.tell(Arc::new(url), form.to_owned()));
+                if let Some(url) = url {
+                    self.tell(Arc::new(url), form.to_owned());
+                }
                 Ok(())
             }
             (Some(url), _) if record.listener_users.is_none() => self.ask(url, form).await,
