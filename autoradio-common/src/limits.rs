@@ -16,8 +16,15 @@ pub const RECORD_BYTES_MAX: usize = 64 * 1024;
 
 /// Mounts, and sources, that one report of a node's load names; of more, those with the most listeners and the oldest sources.
 pub const LOAD_MOUNTS_MAX: usize = 512;
-/// Bytes of JSON that the mounts, and that the sources of such a report may take, so that both fit one record.
-pub const LOAD_SECTION_BYTES_MAX: usize = RECORD_BYTES_MAX / 2 - 1_024;
+/// Bytes of JSON that the mounts, their different listeners, their peaks, and the sources of such a report may take each, so that
+/// all four fit one record.
+pub const LOAD_SECTION_BYTES_MAX: usize = RECORD_BYTES_MAX / 4 - 1_024;
+/// Bytes of JSON that the streams of a node's Icecast may take in the record that tells of them; of more the youngest are left out.
+pub const STREAMS_BYTES_MAX: usize = RECORD_BYTES_MAX - 1_024;
+/// Fields of one stream that are told, the first ones by name.
+pub const STREAM_FIELDS_MAX: usize = 24;
+/// Longest value of such a field, in bytes; the rest is cut.
+pub const STREAM_FIELD_BYTES_MAX: usize = 512;
 /// Longest media type of a source that is reported, in bytes; the rest is cut.
 pub const LOAD_CONTENT_TYPE_BYTES_MAX: usize = 64;
 
@@ -144,6 +151,8 @@ pub const HTTP_DIRECT_CHECKS_PER_S: u32 = 5;
 pub const HTTP_DIRECT_CHECKS_BURST: u32 = 10;
 /// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
 pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
+/// Lines of the access log that wait to be written; more are lost.
+pub const HTTP_ACCESS_LINES_MAX: usize = 4_096;
 /// Longest line with which a `SHOUTcast` source logs in, in bytes: a mount's path, encoded, and a password.
 pub const HTTP_LOGIN_BYTES_MAX: usize = 1_100;
 /// Programs that are asked at one time who may listen, and as many that are told who has left.

@@ -10,6 +10,7 @@ mod node;
 mod node_id;
 mod ports;
 mod status;
+mod streams;
 
 use std::fs;
 use std::io;
@@ -30,7 +31,7 @@ use tracing::{info, warn};
 use crate::api::{ApiError, Sources};
 use crate::cluster::{
     ClusterError, ClusterSettings, EtcdAccess, IcecastSecrets, LoadRecord, ManagedEtcd, NodeRecord,
-    SCHEMA_VERSION, StartedEtcd, note_endpoints,
+    SCHEMA_VERSION, StartedEtcd, StreamsRecord, note_endpoints,
 };
 use crate::config::{Config, EtcdChoice};
 use crate::dataplane::{DataplaneError, XdpChoice};
@@ -238,7 +239,7 @@ fn icecast_settings(config: &Config) -> IcecastSettings {
     }
 }
 
-/// How this node's own Icecast is asked for its listeners.
+/// How this node's own Icecast is asked for its listeners and streams.
 fn icecast_door(config: &Config, secrets: &IcecastSecrets) -> IcecastDoor {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, config.icecast_port));
     IcecastDoor::new(address, secrets)
@@ -248,7 +249,7 @@ fn cluster_settings(
     config: &Config,
     etcd: EtcdAccess,
     own: &NodeRecord,
-    load: watch::Receiver<Arc<LoadRecord>>,
+    (load, streams): (watch::Receiver<Arc<LoadRecord>>, watch::Receiver<Arc<StreamsRecord>>),
 ) -> ClusterSettings {
     ClusterSettings {
         etcd,
@@ -256,6 +257,7 @@ fn cluster_settings(
         lease_ttl: Duration::from_secs(config.lease_ttl_s.into()),
         timeout: ETCD_ANSWER_MAX,
         load,
+        streams,
         heartbeat: config.heartbeat,
         preference: rendezvous::PREFERENCE,
     }

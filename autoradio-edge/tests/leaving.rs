@@ -44,6 +44,8 @@ impl Daemon {
             ("--etcd-client-port", etcd),
             ("--etcd-peer-port", etcd_peer),
             ("--drain-timeout", drain_timeout_s),
+            // As much as the peer: who may carry more gets more mounts.
+            ("--max-clients", 1_250),
         ] {
             command.args([flag, &port.to_string()]);
         }
@@ -97,6 +99,7 @@ impl Daemon {
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
             load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            streams: watch::channel(Arc::default()).1,
             heartbeat: Duration::from_secs(1),
             preference: rendezvous::PREFERENCE,
         })

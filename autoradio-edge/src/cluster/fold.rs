@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use super::cookies::{COOKIES, CookieRecord};
 use super::limited::Limited;
 use super::{
-    DrainRecord, Key, LoadRecord, Master, MasterRecord, MountPath, MountRecord, NodeName,
-    NodeRecord, SCHEMA_VERSION, SharedMap, Snapshot, Stored, TitleRecord,
+    AdminRecord, DrainRecord, Key, LoadRecord, Master, MasterRecord, MountPath, MountRecord,
+    NodeName, NodeRecord, SCHEMA_VERSION, SharedMap, Snapshot, Stored, StreamsRecord, TitleRecord,
 };
 
 /// One change of one key.
@@ -59,9 +59,11 @@ pub struct State {
     nodes: Limited<NodeName, NodeRecord>,
     masters: SharedMap<MountPath, Master>,
     loads: SharedMap<NodeName, Arc<LoadRecord>>,
+    streams: SharedMap<NodeName, Arc<StreamsRecord>>,
     titles: SharedMap<MountPath, Arc<TitleRecord>>,
     draining: BTreeSet<NodeName>,
     cookies: Option<Arc<Stored<CookieRecord>>>,
+    admin: Option<Arc<AdminRecord>>,
 }
 
 impl Default for State {
@@ -72,9 +74,11 @@ impl Default for State {
             nodes: Limited::new(NODES_MAX),
             masters: SharedMap::default(),
             loads: SharedMap::default(),
+            streams: SharedMap::default(),
             titles: SharedMap::default(),
             draining: BTreeSet::new(),
             cookies: None,
+            admin: None,
         }
     }
 }
@@ -120,9 +124,11 @@ impl State {
             nodes: self.nodes.in_force().clone(),
             masters: self.masters.clone(),
             loads: self.loads.clone(),
+            streams: self.streams.clone(),
             titles: self.titles.clone(),
             draining: self.draining.clone(),
             cookies: self.cookies.clone(),
+            admin: self.admin.clone(),
         }
     }
 
@@ -150,9 +156,11 @@ impl State {
             Key::Node(name) => self.nodes.remove(name),
             Key::Master(path) => drop(self.masters.remove(path)),
             Key::Load(name) => drop(self.loads.remove(name)),
+            Key::Streams(name) => drop(self.streams.remove(name)),
             Key::Title(path) => drop(self.titles.remove(path)),
             Key::Drain(name) => drop(self.draining.remove(name)),
             Key::Secret(name) if name == COOKIES => self.cookies = None,
+            Key::Admin => self.admin = None,
             Key::Secret(_) | Key::Other(_) => {}
         }
     }
@@ -180,6 +188,8 @@ impl State {
                 self.masters.insert(path, Master { node, epoch });
             }
             Key::Load(name) => drop(self.loads.insert(name, Arc::new(versioned(value)?))),
+            Key::Streams(name) => drop(self.streams.insert(name, Arc::new(versioned(value)?))),
+            Key::Admin => self.admin = Some(Arc::new(versioned(value)?)),
             Key::Title(path) => drop(self.titles.insert(path, Arc::new(versioned(value)?))),
             Key::Drain(name) => {
                 json::<DrainRecord>(value)?;
@@ -275,6 +285,11 @@ mod tests {
             .to_string()
     }
 
+    fn streams() -> String {
+        let stream = json!({ "since_unix_s": 7, "fields": { "server_name": "Live" } });
+        json!({ "schema": 1, "streams": { "/live.mp3": stream }, "later": 1 }).to_string()
+    }
+
     fn title() -> String {
         json!({ "schema": 1, "epoch": 5, "query": "song=x" }).to_string()
     }
@@ -290,14 +305,18 @@ mod tests {
             put("load/a", &load(2), 7),
             put("titles/live.mp3", &title(), 8),
             put("secrets/dns-cookie", &cookies(), 9),
-            put("later/a", "not ours to read", 10),
+            put("streams/a", &streams(), 10),
+            put("admin", r#"{"schema":1,"password_hash":"$argon2id$x"}"#, 11),
+            put("later/a", "not ours to read", 12),
         ] {
             assert_eq!(state.apply(&event), None, "{event:?}");
         }
         let snapshot = state.snapshot();
         let path: MountPath = "/live.mp3".parse().unwrap();
         let name: NodeName = "a".parse().unwrap();
-        assert_eq!(snapshot.revision, 10);
+        assert_eq!(snapshot.revision, 12);
+        assert_eq!(snapshot.streams[&name].streams[&path].fields["server_name"], "Live");
+        assert_eq!(snapshot.admin.expect("a record").password_hash, "$argon2id$x");
         let cookies = snapshot.cookies.expect("secrets");
         assert_eq!((cookies.mod_revision, cookies.record.rolled_unix_s), (9, 7));
         assert_eq!(snapshot.loads[&name].listeners, 2);
@@ -364,10 +383,10 @@ mod tests {
         /// What a node holds that watched every change is what a node holds that listed once at the end.
         #[test]
         fn a_fold_is_independent_of_how_events_were_batched(
-            changes in proptest::collection::vec((0..10_usize, 0..5_usize), 0..60),
+            changes in proptest::collection::vec((0..12_usize, 0..5_usize), 0..60),
         ) {
-            let keys = ["mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "load/a", "titles/b", "mounts/%00", "secrets/dns-cookie"];
-            let good = [mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), load(3), title(), "{}".to_owned(), cookies()];
+            let keys = ["streams/a", "admin", "mounts/a", "mounts/b", "nodes/a", "nodes/b", "masters/a", "drain/b", "load/a", "titles/b", "mounts/%00", "secrets/dns-cookie"];
+            let good = [streams(), r#"{"schema":1,"password_hash":""}"#.to_owned(), mount("/a", ""), mount("/b", ""), node("a"), node("b"), r#"{"node":"a"}"#.to_owned(), "{}".to_owned(), load(3), title(), "{}".to_owned(), cookies()];
             let mut watched = State::default();
             let mut stored: BTreeMap<usize, (i64, i64, String)> = BTreeMap::new();
             let mut revision = 1;

@@ -16,7 +16,7 @@ use super::outage::Outage;
 use super::standing::LeaseClock;
 use super::{
     ClusterError, EtcdAccess, IcecastSecrets, LoadRecord, NodeRecord, Preference, Snapshot,
-    Standing, StandingReader, Store, TitleWriter,
+    Standing, StandingReader, Store, StreamsRecord, TitleWriter,
 };
 use crate::clock;
 use crate::peer::{OwnState, PeerState};
@@ -34,6 +34,8 @@ pub struct ClusterSettings {
     pub timeout: Duration,
     /// What this node carries; published on a change, at most once per `heartbeat`.
     pub load: watch::Receiver<Arc<LoadRecord>>,
+    /// The streams that this node's Icecast has; published on a change, at most once per `heartbeat`.
+    pub streams: watch::Receiver<Arc<StreamsRecord>>,
     /// Least time between two reports of the load.
     pub heartbeat: Duration,
     /// Who should be master of a mount that has none.
@@ -126,6 +128,7 @@ pub async fn join(
         clock: lease.clone(),
         preference: settings.preference,
         load: settings.load,
+        streams: settings.streams,
         heartbeat: settings.heartbeat,
         drain_wish: wished,
         stopping: stopping.clone(),

@@ -16,6 +16,10 @@ pub enum Key {
     Master(MountPath),
     /// `load/<name>`
     Load(NodeName),
+    /// `streams/<name>`
+    Streams(NodeName),
+    /// `admin`
+    Admin,
     /// `titles/<id>`
     Title(MountPath),
     /// `drain/<name>`
@@ -59,6 +63,8 @@ impl Key {
             "masters" => Self::Master(mount(id)?),
             "nodes" => Self::Node(id.parse()?),
             "load" => Self::Load(id.parse()?),
+            "streams" => Self::Streams(id.parse()?),
+            "admin" if rest == "admin" => Self::Admin,
             "titles" => Self::Title(mount(id)?),
             "drain" => Self::Drain(id.parse()?),
             "secrets" => Self::Secret(id.to_owned()),
@@ -75,6 +81,8 @@ impl std::fmt::Display for Key {
             Self::Master(path) => write!(out, "{PREFIX}masters/{}", path.id()),
             Self::Node(name) => write!(out, "{PREFIX}nodes/{name}"),
             Self::Load(name) => write!(out, "{PREFIX}load/{name}"),
+            Self::Streams(name) => write!(out, "{PREFIX}streams/{name}"),
+            Self::Admin => write!(out, "{PREFIX}admin"),
             Self::Title(path) => write!(out, "{PREFIX}titles/{}", path.id()),
             Self::Drain(name) => write!(out, "{PREFIX}drain/{name}"),
             Self::Secret(name) => write!(out, "{PREFIX}secrets/{name}"),
@@ -105,7 +113,10 @@ mod tests {
             (Key::Master(path("/live.mp3")), "masters/live.mp3"),
             (Key::Node(node.clone()), "nodes/fra1"),
             (Key::Drain(node.clone()), "drain/fra1"),
+            (Key::Streams(node.clone()), "streams/fra1"),
             (Key::Load(node), "load/fra1"),
+            (Key::Admin, "admin"),
+            (Key::Other("admin/later".to_owned()), "admin/later"),
             (Key::Title(path("/live.mp3")), "titles/live.mp3"),
             (Key::Secret("icecast".to_owned()), "secrets/icecast"),
             (Key::Other("later/fra1".to_owned()), "later/fra1"),

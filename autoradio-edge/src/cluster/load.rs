@@ -1,8 +1,9 @@
 //! When a node's load is worth telling. Pure.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Capacity, LoadRecord};
+use super::{Capacity, LoadRecord, MountPath};
 
 /// A change by more than one part in this many is told.
 const CHANGE_SHARE: u64 = 100;
@@ -25,7 +26,8 @@ pub fn is_news(told: &LoadRecord, now: &LoadRecord, capacity: Capacity) -> bool 
 /// After how many paces since the report of `told` the load `now` is worth another; `None` if it says the same.
 ///
 /// At once: listeners or bits that changed by more than 1 % of what the node may carry (bits of a stream vary with every
-/// second), any mount or source that came, went or changed. Later: other listeners of a mount, by more than 1 % of them.
+/// second), any mount or source that came, went or changed. Later: other listeners of a mount, different ones or most ever, by more than 1 %
+/// of them.
 pub(super) fn paces_to_wait(
     told: &LoadRecord,
     now: &LoadRecord,
@@ -37,10 +39,17 @@ pub(super) fn paces_to_wait(
     if listeners || bits || mounts || told.sources != now.sources {
         return Some(1);
     }
-    let mut counts = told.mounts.values().zip(now.mounts.values());
-    let counts_differ = counts.any(|(told, now)| differs(*told, *now, *told.max(now)));
+    let maps =
+        [(&told.mounts, &now.mounts), (&told.unique, &now.unique), (&told.peaks, &now.peaks)];
+    let counts_differ = maps.iter().any(|(told, now)| counts_differ(told, now));
     let all_differ = differs(told.listeners, now.listeners, told.listeners.max(now.listeners));
     (counts_differ || all_differ).then_some(COUNTS_PACES)
+}
+
+/// Whether any figure of two tables differs.
+fn counts_differ(told: &BTreeMap<MountPath, u64>, now: &BTreeMap<MountPath, u64>) -> bool {
+    let mut counts = told.values().zip(now.values());
+    !told.keys().eq(now.keys()) || counts.any(|(told, now)| differs(*told, *now, *told.max(now)))
 }
 
 /// Whether two figures differ by more than 1 % of `whole`.
@@ -97,6 +106,22 @@ mod tests {
             ("no overflow", load(u64::MAX, 0, &[]), load(0, 0, &[]), Some(1)),
         ] {
             assert_eq!(paces(&told, &now), want, "{why}");
+        }
+    }
+
+    #[test]
+    fn different_listeners_and_the_most_ever_are_told_later() {
+        let told = load(7, 7, &[("/a", 7)]);
+        let count = |count| [("/a".parse().unwrap(), count)].into();
+        let unique = LoadRecord { unique: count(5), ..told.clone() };
+        let peak = LoadRecord { peaks: count(500), ..told.clone() };
+        let almost = LoadRecord { peaks: count(504), ..told.clone() };
+        for (why, told, now, want) in [
+            ("one came twice", &told, &unique, Some(5)),
+            ("a first peak", &told, &peak, Some(5)),
+            ("a little higher", &peak, &almost, None),
+        ] {
+            assert_eq!(paces(told, now), want, "{why}");
         }
     }
 

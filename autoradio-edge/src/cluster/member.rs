@@ -1,6 +1,6 @@
 //! This node's membership: one lease, and under it everything that says that the node lives.
 //!
-//! `member/mastership.rs` claims, adopts and hands over mounts; `member/reports.rs` tells the node's load and its wish to
+//! `member/mastership.rs` claims, adopts and hands over mounts; `member/reports.rs` tells the node's load, its streams and its wish to
 //! drain. All of it ends with the lease and begins anew with the next.
 
 mod mastership;
@@ -20,7 +20,10 @@ use super::fold::json;
 use super::follow::HealthReport;
 use super::mounts::to_json;
 use super::standing::LeaseClock;
-use super::{ClusterError, EtcdHealth, Key, LoadRecord, NodeRecord, Preference, Snapshot, Store};
+use super::{
+    ClusterError, EtcdHealth, Key, LoadRecord, NodeRecord, Preference, Snapshot, Store,
+    StreamsRecord,
+};
 use crate::clock;
 
 /// Pause before a lost lease is asked for again, and between two looks at a name that is taken.
@@ -46,7 +49,9 @@ pub(super) struct Member {
     pub(super) preference: Preference,
     /// What this node carries.
     pub(super) load: watch::Receiver<Arc<LoadRecord>>,
-    /// Least time between two reports of it.
+    /// The streams that this node's Icecast has.
+    pub(super) streams: watch::Receiver<Arc<StreamsRecord>>,
+    /// Least time between two reports of either.
     pub(super) heartbeat: Duration,
     /// Whether the node itself wants to take nothing new.
     pub(super) drain_wish: watch::Receiver<bool>,
@@ -155,6 +160,7 @@ impl Member {
             ended = self.claim(held) => ended,
             ended = self.hand_over(held.lease) => ended,
             ended = self.report_load(held.lease) => ended,
+            ended = self.report_streams(held.lease) => ended,
             ended = self.report_wish(held.lease) => ended,
         };
         self.clock.change(|view| view.lost(clock::boot_ns()));

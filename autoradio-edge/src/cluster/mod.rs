@@ -5,7 +5,7 @@
 //!
 //! `key` and `fold` turn what etcd says into a [`State`]; `follow` keeps that state current and publishes snapshots;
 //! `member` keeps this node's lease, record and claims; `outage` asks peers while the lease is in doubt; `neighbours` ends
-//! the leases of dead daemons; `titles` keeps titles, `cookie_keeper` the secrets of DNS cookies; `mounts`, `drains` and `secrets` are what `radioctl` and the first
+//! the leases of dead daemons; `titles` keeps titles, `cookie_keeper` the secrets of DNS cookies; `mounts`, `drains`, `admin` and `secrets` are what `radioctl` and the first
 //! node write.
 
 // Pure: what stands in etcd and what it means.
@@ -26,6 +26,7 @@ mod shared_map;
 mod snapshot;
 
 // The world: etcd, its process, the random numbers of the system, time.
+mod admin;
 mod cookie_keeper;
 mod drains;
 mod error;
@@ -61,8 +62,8 @@ pub use mounts::Stored;
 use password::system_random_bytes;
 pub use password::{hash_password, random_password};
 pub use record::{
-    Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, NodeRecord, SCHEMA_VERSION,
-    SourceRecord, TitleRecord,
+    AdminRecord, Capacity, DrainRecord, IcecastSecrets, LoadRecord, MasterRecord, NodeRecord,
+    SCHEMA_VERSION, SourceRecord, StreamRecord, StreamsRecord, TitleRecord,
 };
 pub use shared_map::SharedMap;
 pub use snapshot::{Master, NodeName, NodeNameError, Snapshot};

@@ -74,6 +74,12 @@ pub struct LoadRecord {
     /// Sources that are connected to this node's front.
     #[serde(default)]
     pub sources: BTreeMap<MountPath, SourceRecord>,
+    /// Different listeners by mount, by address and `User-Agent`, where they are fewer than the listeners.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub unique: BTreeMap<MountPath, u64>,
+    /// Most listeners that a mount whose stream this node's Icecast has had in the whole cluster at one time, since it began.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub peaks: BTreeMap<MountPath, u64>,
     /// Fields of a newer version, kept as they are.
     #[serde(flatten)]
     pub unknown: Map<String, Value>,
@@ -89,6 +95,8 @@ impl LoadRecord {
             bits_per_second: 0,
             mounts: BTreeMap::new(),
             sources: BTreeMap::new(),
+            unique: BTreeMap::new(),
+            peaks: BTreeMap::new(),
             unknown: Map::new(),
         }
     }
@@ -101,6 +109,65 @@ pub struct SourceRecord {
     pub since_unix_s: u64,
     /// Media type of what it sends.
     pub content_type: String,
+}
+
+/// `streams/<name>`: what a node's Icecast says of the streams of those mounts that the node holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamsRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// The streams; of too many the youngest are left out.
+    pub streams: BTreeMap<MountPath, StreamRecord>,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl StreamsRecord {
+    /// The record of these streams.
+    pub fn new(streams: BTreeMap<MountPath, StreamRecord>) -> Self {
+        Self { schema: SCHEMA_VERSION, streams, unknown: Map::new() }
+    }
+}
+
+impl Default for StreamsRecord {
+    fn default() -> Self {
+        Self::new(BTreeMap::new())
+    }
+}
+
+/// A stream as Icecast tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamRecord {
+    /// Since when, in seconds of Unix time by that node's clock. For people.
+    pub since_unix_s: u64,
+    /// What holds while it plays, by Icecast's own names: `server_name`, `bitrate`, `title`, …
+    pub fields: BTreeMap<String, String>,
+}
+
+/// `admin`: who may use the admin pages of the whole cluster.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdminRecord {
+    /// Schema of this record: [`SCHEMA_VERSION`].
+    pub schema: u32,
+    /// Argon2 hash (PHC string) of the password of the user `admin`.
+    pub password_hash: String,
+    /// Fields of a newer version, kept as they are.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
+}
+
+impl AdminRecord {
+    /// The record with this hash.
+    pub fn new(password_hash: String) -> Self {
+        Self { schema: SCHEMA_VERSION, password_hash, unknown: Map::new() }
+    }
+}
+
+impl std::fmt::Debug for AdminRecord {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str("AdminRecord(..)")
+    }
 }
 
 /// `titles/<id>`: the title that a mount's source set last.

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CookieRecord, LoadRecord, MountPath, MountRecord, NodeRecord, SharedMap, Stored, TitleRecord,
+    AdminRecord, CookieRecord, LoadRecord, MountPath, MountRecord, NodeRecord, SharedMap, Stored,
+    StreamsRecord, TitleRecord,
 };
 
 /// A node's name: one DNS label, 1 to 63 bytes of `[a-z0-9-]`, neither first nor last byte a hyphen. Cheap to clone.
@@ -89,12 +90,16 @@ pub struct Snapshot {
     pub masters: SharedMap<MountPath, Master>,
     /// What nodes reported of their load.
     pub loads: SharedMap<NodeName, Arc<LoadRecord>>,
+    /// What nodes reported of the streams that their Icecasts have.
+    pub streams: SharedMap<NodeName, Arc<StreamsRecord>>,
     /// The last titles of mounts.
     pub titles: SharedMap<MountPath, Arc<TitleRecord>>,
     /// Nodes that the operator drains.
     pub draining: BTreeSet<NodeName>,
     /// Secrets of DNS cookies, and when they were changed last.
     pub cookies: Option<Arc<Stored<CookieRecord>>>,
+    /// Who may use the admin pages, if anybody.
+    pub admin: Option<Arc<AdminRecord>>,
 }
 
 impl Snapshot {

@@ -191,6 +191,11 @@ pub struct RunArgs {
     )]
     pub enable_icecast_proxy: String,
 
+    /// File that gets a line for each listener who has left, in the form of Icecast's access.log; moved away, it is begun anew
+    /// [default: none]
+    #[arg(long, env = "AUTORADIO_ACCESS_LOG", value_name = "FILE")]
+    pub access_log: Option<String>,
+
     /// Form of the log: text or json
     #[arg(long, env = "AUTORADIO_LOG_FORMAT", value_name = "FORM", default_value = "text")]
     pub log_format: String,

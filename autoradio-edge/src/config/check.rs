@@ -116,6 +116,18 @@ impl Checker {
         })
     }
 
+    pub(super) fn access_log(&mut self, text: &str) -> PathBuf {
+        let path = std::path::absolute(text).ok().filter(|path| path.file_name().is_some());
+        path.filter(|_| !text.ends_with('/')).unwrap_or_else(|| {
+            self.invalid(
+                "--access-log",
+                text,
+                "must be a file, like /var/log/autoradio/access.log",
+            );
+            PathBuf::new()
+        })
+    }
+
     pub(super) fn addresses(
         &mut self,
         args: &RunArgs,

@@ -144,6 +144,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// Whether listeners are served by the front.
     pub icecast_proxy: bool,
+    /// File of the access log, if one is wanted.
+    pub access_log: Option<PathBuf>,
     /// Form of the log.
     pub log_format: LogFormat,
     /// What is logged.
@@ -207,6 +209,7 @@ impl Config {
             capacity_whole,
             drain_timeout: checker.seconds("--drain-timeout", &args.drain_timeout, 0, 3_600),
             icecast_proxy,
+            access_log: args.access_log.as_deref().map(|text| checker.access_log(text)),
             log_format: checker.log_format(&args.log_format),
             interface,
             log_filter: checker.log_filter(&args.log),

@@ -1,5 +1,6 @@
 //! Samples what this node carries, every second, for its report to the cluster.
 
+mod peaks;
 mod report;
 
 use std::collections::{BTreeMap, HashSet};
@@ -13,10 +14,11 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use crate::clock;
-use crate::cluster::{LoadRecord, MountPath, SourceRecord};
+use crate::cluster::{LoadRecord, MountPath, SourceRecord, StreamsRecord};
 use crate::http::{FrontStats, FrontView};
 use crate::icecast::{IcecastDoor, RelayCounts};
 use crate::placement::Placement;
+use peaks::Peaks;
 use report::{Counted, Rate};
 
 /// How often the load is sampled.
@@ -30,6 +32,8 @@ pub(super) struct Sampler {
     /// This node's Icecast where it serves listeners itself.
     pub(super) icecast: Option<IcecastDoor>,
     pub(super) placements: watch::Receiver<Arc<Placement>>,
+    /// The streams that this node's Icecast has.
+    pub(super) streams: watch::Receiver<Arc<StreamsRecord>>,
     pub(super) load: watch::Sender<Arc<LoadRecord>>,
 }
 
@@ -38,16 +42,19 @@ impl Sampler {
     pub(super) async fn run(self) {
         let began = Began { at: clock::now(), unix_s: clock::unix_s() };
         let mut rate = Rate::default();
-        let mut in_icecast = InIcecast::default();
+        let (mut in_icecast, mut peaks) = (InIcecast::default(), Peaks::default());
         let mut ticks = tokio::time::interval(SAMPLE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for sequence in 1.. {
             ticks.tick().await;
             self.ask_icecast(&mut in_icecast).await;
             let view = self.stats.view();
+            let mounts = listeners(&view, &in_icecast.listeners);
             let counted = Counted {
                 bits_per_second: rate.read(clock::boot_ms(), self.bytes_sent(&view)),
-                mounts: listeners(&view, &in_icecast.listeners),
+                unique: unique(&view, &in_icecast.listeners),
+                peaks: self.peaks(&mut peaks),
+                mounts,
                 sources: self.sources(began),
             };
             self.load.send_replace(Arc::new(counted.report(sequence)));
@@ -70,6 +77,13 @@ impl Sampler {
             info!("Icecast tells its listeners again");
         }
         known.silent = !answered;
+    }
+
+    /// The most listeners of each stream here, over all nodes.
+    fn peaks(&self, peaks: &mut Peaks) -> Vec<(MountPath, u64)> {
+        let (placement, streams) =
+            (self.placements.borrow().clone(), self.streams.borrow().clone());
+        peaks.note(&streams, |mount| placement.listeners(mount))
     }
 
     fn bytes_sent(&self, view: &FrontView) -> u64 {
@@ -113,6 +127,15 @@ fn listeners(view: &FrontView, in_icecast: &[(MountPath, u64)]) -> Vec<(MountPat
         *mounts.entry(mount.path.clone()).or_default() += mount.listeners;
     }
     mounts.into_iter().collect()
+}
+
+/// Different listeners, where they are fewer. Those of Icecast's own are not told apart.
+fn unique(view: &FrontView, in_icecast: &[(MountPath, u64)]) -> Vec<(MountPath, u64)> {
+    let here = |mount: &MountPath| {
+        in_icecast.iter().find(|(path, _)| path == mount).map_or(0, |(_, count)| *count)
+    };
+    let fewer = view.mounts.iter().filter(|mount| mount.listeners_unique < mount.listeners);
+    fewer.map(|mount| (mount.path.clone(), mount.listeners_unique + here(&mount.path))).collect()
 }
 
 /// Where relays come from: they are no listeners.

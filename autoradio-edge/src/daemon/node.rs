@@ -16,9 +16,12 @@ use super::kernel::{self, SharedKernel};
 use super::load::Sampler;
 use super::ports::Ports;
 use super::status::StatusSource;
+use super::streams::Watcher;
 use super::{DaemonError, cluster_settings, icecast_door, icecast_settings, node_id, node_record};
 use crate::api::Sources;
-use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot};
+use crate::cluster::{
+    self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snapshot, StreamsRecord,
+};
 use crate::config::Config;
 use crate::dataplane::{Look, XdpMode};
 use crate::dns::{Responder, TcpClients};
@@ -69,7 +72,8 @@ impl Node {
         let (stop_serving, stop_icecast, stop_cluster) =
             (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
         let (load_sender, load) = watch::channel(Arc::new(LoadRecord::idle()));
-        let settings = cluster_settings(&config, etcd, &own, load.clone());
+        let (stream_sender, streams) = watch::channel(Arc::<StreamsRecord>::default());
+        let settings = cluster_settings(&config, etcd, &own, (load.clone(), streams.clone()));
         let (cluster, cluster_task) = cluster::join(settings, stop_cluster.clone()).await?;
         let alarm = Alarm::default();
         let cluster_task = tokio::spawn(alarm.watch("cluster", joined(cluster_task)));
@@ -96,9 +100,12 @@ impl Node {
         let following = stop_serving.clone().run_until_cancelled_owned(follower.run());
         serving.spawn(alarm.watch("follower", following));
         let stats = Arc::new(FrontStats::default());
-        let sampler = sampler(&config, &cluster, &stats, &placements, load_sender);
+        let sampler = sampler(&config, &cluster, &stats, &placements, (streams, load_sender));
         let sampling = stop_serving.clone().run_until_cancelled_owned(sampler.run());
         serving.spawn(alarm.watch("sampler", sampling));
+        let watcher = watcher(&config, &cluster, &placements, stream_sender);
+        let watching = stop_serving.clone().run_until_cancelled_owned(watcher.run());
+        serving.spawn(alarm.watch("streams", watching));
         Ok(Self {
             gate: source_gate(&config, &cluster, &placements),
             listener_gate: listener_gate(&config, &cluster, &placements),
@@ -183,7 +190,7 @@ impl Node {
             ledger: self.ledger.clone(),
             gate: self.gate.clone(),
             titles: self.cluster.titles.clone(),
-            ended: None,
+            ended: ports.access_log,
             listener_gate: self.listener_gate.clone(),
             trusted_proxies: self.config.trusted_proxies.clone(),
         };
@@ -269,14 +276,30 @@ fn sampler(
     cluster: &ClusterHandle,
     stats: &Arc<FrontStats>,
     placements: &watch::Receiver<Arc<Placement>>,
-    load: watch::Sender<Arc<LoadRecord>>,
+    (streams, load): (watch::Receiver<Arc<StreamsRecord>>, watch::Sender<Arc<LoadRecord>>),
 ) -> Sampler {
     Sampler {
         interface: config.interface.clone(),
         stats: stats.clone(),
         icecast: (!config.icecast_proxy).then(|| icecast_door(config, &cluster.secrets)),
         placements: placements.clone(),
+        streams,
         load,
+    }
+}
+
+/// What tells this node's streams.
+fn watcher(
+    config: &Config,
+    cluster: &ClusterHandle,
+    placements: &watch::Receiver<Arc<Placement>>,
+    streams: watch::Sender<Arc<StreamsRecord>>,
+) -> Watcher {
+    Watcher {
+        node: config.name.clone(),
+        icecast: icecast_door(config, &cluster.secrets),
+        placements: placements.clone(),
+        streams,
     }
 }
 

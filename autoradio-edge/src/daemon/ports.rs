@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::api::{AdminServer, ApiError, LocalServer};
 use crate::config::Config;
 use crate::dns::{DnsError, TcpServer, UdpServer};
-use crate::http::{Front, FrontError};
+use crate::http::{EndedSender, Front, FrontError, start_access_log};
 
 use super::DaemonError;
 
@@ -19,6 +19,8 @@ pub(super) struct Ports {
     pub(super) admin: AdminServer,
     /// None where its path would be too long.
     pub(super) local: Option<LocalServer>,
+    /// Where listeners who have gone are told, if they are logged.
+    pub(super) access_log: Option<EndedSender>,
 }
 
 impl Ports {
@@ -31,6 +33,7 @@ impl Ports {
             admin: AdminServer::bind(config.admin_listen).await?,
             // After the ports: whoever holds those may hold this too.
             local: bind_local(&config.state_dir)?,
+            access_log: config.access_log.as_deref().map(start_access_log).transpose()?,
         })
     }
 }

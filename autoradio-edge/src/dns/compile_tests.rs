@@ -47,7 +47,7 @@ fn placement() -> Placement {
     let master = Some(Master { node: "c".parse().expect("name"), epoch: 4 });
     let mount = PlacedMount { record: Arc::new(record), master, title: None, source: None };
     let mounts = [("/live".parse().expect("path"), mount)];
-    Placement { revision: 7, nodes: nodes.into(), mounts: mounts.into() }
+    Placement { revision: 7, nodes: nodes.into(), mounts: mounts.into(), ..Placement::default() }
 }
 
 fn zone(answers_max: usize) -> Zone {

@@ -1,4 +1,4 @@
-//! Credentials of sources: HTTP Basic against a mount's argon2 hash.
+//! Credentials of sources, listeners and the operator: HTTP Basic against an argon2 hash.
 //!
 //! A source login is up to four connections and a title one or two more, so a password found right is remembered under
 //! a hash keyed by a secret of this process. Wrong ones are not: they cost their sender a check each time. Checks that
@@ -21,10 +21,11 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::Semaphore;
 
+use super::admin::ADMIN_USER;
 use super::bucket::Bucket;
 use super::{FrontError, RequestHead};
 use crate::clock;
-use crate::cluster::{MountPath, MountRecord};
+use crate::cluster::{AdminRecord, MountPath, MountRecord};
 
 /// What a client gave as its name and password.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,13 +57,21 @@ impl Credentials {
     }
 }
 
-/// Whose password it is: a mount's source's, or that of one of its listeners.
-type Whose = (MountPath, Option<String>);
+/// Whose password it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Whose {
+    /// A mount's source's.
+    Source(MountPath),
+    /// That of a mount's listener with this name.
+    Listener(MountPath, String),
+    /// The operator's.
+    Admin,
+}
 
 /// Checks passwords, few at a time, and remembers the right ones.
 pub(super) struct Verifier {
     key: [u8; 32],
-    /// Per mount and listener, `None` for the mount's source, the tag of what was right last.
+    /// The tag of what was right last.
     right: Mutex<HashMap<Whose, [u8; 32]>>,
     running: Semaphore,
     waiting: Semaphore,
@@ -114,7 +123,7 @@ impl Verifier {
     ) -> Result<bool, FrontError> {
         let user_right = bool::from(given.user.as_bytes().ct_eq(record.source_username.as_bytes()));
         let hash = record.source_password_hash.clone();
-        self.fits((record.path.clone(), None), given, user_right, hash).await
+        self.fits(Whose::Source(record.path.clone()), given, user_right, hash).await
     }
 
     /// Whether these are the credentials of one of the listeners of `mount`.
@@ -127,8 +136,18 @@ impl Verifier {
         let own = users.get(&given.user);
         // A stranger's password is checked against somebody's, so that the time it takes does not tell who is known.
         let Some(hash) = own.or_else(|| users.values().next()).cloned() else { return Ok(false) };
-        let whose = (mount.clone(), Some(given.user.clone()));
+        let whose = Whose::Listener(mount.clone(), given.user.clone());
         self.fits(whose, given, own.is_some(), hash).await
+    }
+
+    /// Whether these are the credentials of the admin pages.
+    pub(super) async fn knows_admin(
+        &self,
+        given: Credentials,
+        record: &AdminRecord,
+    ) -> Result<bool, FrontError> {
+        let user_right = bool::from(given.user.as_bytes().ct_eq(ADMIN_USER.as_bytes()));
+        self.fits(Whose::Admin, given, user_right, record.password_hash.clone()).await
     }
 
     async fn fits(
@@ -263,7 +282,8 @@ mod tests {
     #[test]
     fn every_mount_of_a_full_cluster_is_remembered_and_no_more() {
         let verifier = Verifier::new();
-        let mount = |number: usize| (format!("/{number}").parse().expect("a mount path"), None);
+        let mount =
+            |number: usize| Whose::Source(format!("/{number}").parse().expect("a mount path"));
         for number in 0..MOUNTS_MAX {
             verifier.remember(mount(number), [1; 32]);
         }
@@ -275,6 +295,27 @@ mod tests {
         verifier.remember(mount(MOUNTS_MAX), [1; 32]);
         assert!(verifier.remembers(&mount(MOUNTS_MAX), &[1; 32]));
         assert_eq!(verifier.right().len(), HTTP_PASSWORDS_REMEMBERED_MAX);
+    }
+
+    #[tokio::test]
+    async fn the_admin_has_a_password_of_its_own_and_few_wrong_ones_are_tried() {
+        let verifier = Verifier::scarce();
+        let of_mount = mount_record("/m", "source", "secret");
+        let record = AdminRecord::new(of_mount.source_password_hash);
+        let right = || Credentials::new("admin", "secret");
+        assert!(verifier.knows_admin(right(), &record).await.expect("a turn"));
+        let source = Credentials::new("source", "secret");
+        assert!(!verifier.knows_admin(source, &record).await.expect("a turn"));
+        let mut refused = 0;
+        for guess in 0..100 {
+            let guess = Credentials::new("admin", &guess.to_string());
+            match verifier.knows_admin(guess, &record).await {
+                Ok(right) => assert!(!right),
+                Err(_) => refused += 1,
+            }
+        }
+        assert!(refused > 50, "{refused}");
+        assert!(verifier.knows_admin(right(), &record).await.expect("remembered"));
     }
 
     #[tokio::test]

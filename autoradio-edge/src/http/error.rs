@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use autoradio_common::limits::{
     HTTP_CHUNK_LINE_BYTES_MAX, HTTP_HEAD_BYTES_MAX, HTTP_HEAD_MS_MAX, HTTP_ICECAST_HEAD_BYTES_MAX,
@@ -97,6 +98,19 @@ pub enum FrontError {
     /// No credentials, or wrong ones.
     #[error("this mount's source user name and password are needed")]
     Unauthorized,
+    /// No admin credentials, or wrong ones.
+    #[error(
+        "the user admin and the cluster's admin password are needed; radioctl set-admin-password sets it"
+    )]
+    AdminUnauthorized,
+    /// The access log cannot be written.
+    #[error("--access-log {}: {source}; name a file in a folder that is there", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// A listener whom the mount's users or its URL do not let in.
     #[error("this mount's listeners need a user name and a password that are right")]
     ListenerUnauthorized,
@@ -174,6 +188,7 @@ impl FrontError {
         let status = match self {
             Self::Port { .. }
             | Self::ShoutcastPort { .. }
+            | Self::AccessLog { .. }
             | Self::ClientGone
             | Self::Client { .. } => return None,
             Self::HeadMalformed { .. }
@@ -186,7 +201,7 @@ impl FrontError {
             Self::HeadTooSlow => 408,
             Self::AddressFull => 429,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
-            Self::Unauthorized | Self::ListenerUnauthorized => 401,
+            Self::Unauthorized | Self::AdminUnauthorized | Self::ListenerUnauthorized => 401,
             Self::Pulled { .. } => 403,
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }

@@ -8,6 +8,7 @@
 //! listeners for the hub, [`FrontStats`]. Never here: etcd, audio that is kept.
 
 // The language: heads and bodies from bytes, answers to bytes. Pure.
+mod calendar;
 mod dechunk;
 mod error;
 mod head;
@@ -16,9 +17,12 @@ mod reply;
 mod shoutcast;
 
 // The decisions: what is asked for, and by whom.
+mod access_log;
 mod addresses;
+mod admin;
 mod auth;
 mod bucket;
+mod client_id;
 mod forwarded;
 mod gate;
 mod listener_auth;
@@ -26,6 +30,8 @@ mod playlist;
 mod route;
 mod source_meter;
 mod stats;
+mod status_json;
+mod streams;
 
 // The work: the only room here that touches the network.
 mod socket;
@@ -33,6 +39,7 @@ mod socket;
 #[cfg(test)]
 mod testing;
 
+pub use admin::{AdminCommand, AdminRequest};
 pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
 pub use forwarded::TrustedProxies;
@@ -43,5 +50,5 @@ pub use playlist::PlaylistKind;
 pub use proxy_protocol::ProxyHeader;
 pub use route::{MetadataUpdate, Route, landing, route};
 pub use shoutcast::{Login, login_head};
-pub use socket::{Front, FrontSettings, ListenerGate};
+pub use socket::{EndedSender, Front, FrontSettings, ListenerGate, start_access_log};
 pub use stats::{FrontStats, FrontView, MountView};

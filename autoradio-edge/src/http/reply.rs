@@ -36,6 +36,23 @@ impl Reply {
         Self { status: 200, fields, body: Some(body) }
     }
 
+    /// 200 with a document that tells of this moment only, its fields as Icecast sends them.
+    pub(super) fn page(content_type: &str, body: String) -> Self {
+        let fields = vec![
+            ("Content-Type", content_type.to_owned()),
+            ("Cache-Control", "no-cache, no-store".to_owned()),
+            ("Expires", "Mon, 26 Jul 1997 05:00:00 GMT".to_owned()),
+            ("Pragma", "no-cache".to_owned()),
+            ("Access-Control-Allow-Origin", "*".to_owned()),
+        ];
+        Self { status: 200, fields, body: Some(body) }
+    }
+
+    /// 400 with a page that says why.
+    pub(super) fn bad_request_page(html: String) -> Self {
+        Self { status: 400, ..Self::page("text/html; charset=utf-8", html) }
+    }
+
     /// An answer of fields only.
     pub(super) fn bare(status: u16, fields: Vec<(&'static str, String)>) -> Self {
         Self { status, fields, body: None }

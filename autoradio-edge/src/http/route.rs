@@ -6,9 +6,10 @@ use std::sync::Arc;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 
 use super::FrontError;
+use super::admin::AdminRequest;
 use super::playlist::PlaylistKind;
 use crate::cluster::{MountPath, MountRecord, NodeName};
-use crate::peer::STATE_PATH;
+use crate::peer::{PeerAsk, parameter};
 use crate::placement::Placement;
 
 /// Bytes that stand for themselves in a query.
@@ -46,8 +47,12 @@ pub enum Route {
     Metadata(MetadataUpdate),
     /// A `SHOUTcast` source sets its title, by this query.
     ShoutcastTitle(String),
-    /// A peer asks how this node stands.
-    PeerState,
+    /// A peer asks what this node alone knows, or tells it what to do.
+    Peer(PeerAsk),
+    /// The operator asks something of the whole cluster.
+    Admin(AdminRequest),
+    /// What plays, as JSON; with the one mount that was asked for.
+    StatusJson(Option<String>),
     /// The status page.
     Status,
     /// Everything else.
@@ -68,7 +73,9 @@ impl Route {
             Self::Options | Self::OptionsServer => "options",
             Self::Poke => "poke",
             Self::Metadata(_) | Self::ShoutcastTitle(_) => "metadata",
-            Self::PeerState => "peer",
+            Self::Peer(_) => "peer",
+            Self::Admin(_) => "admin",
+            Self::StatusJson(_) => "status_json",
             Self::Status => "status",
             Self::NotFound | Self::MethodNotAllowed => "other",
         }
@@ -106,13 +113,20 @@ pub fn route(method: &str, target: &str, placement: &Placement) -> Route {
 fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
     match path {
         "/" => return Route::Status,
-        STATE_PATH if method == "GET" => return Route::PeerState,
+        "/status-json.xsl" => return Route::StatusJson(parameter(query, "mount")),
         "/admin/!POKE" => return Route::Poke,
         "/admin/metadata" if method == "GET" => {
             return Route::Metadata(metadata_update(query, placement));
         }
         "/admin.cgi" if method == "GET" => return Route::ShoutcastTitle(query.to_owned()),
         _ => {}
+    }
+    if method == "GET" {
+        let admin = || AdminRequest::parse(path.strip_prefix("/admin/")?, query);
+        let asked = PeerAsk::parse(path, query).map(Route::Peer);
+        if let Some(route) = asked.or_else(|| admin().map(Route::Admin)) {
+            return route;
+        }
     }
     let (path, landed) = match path.strip_prefix(LANDING) {
         Some(rest) if rest.starts_with('/') => (rest, true),
@@ -278,6 +292,7 @@ mod tests {
     fn every_request_has_one_meaning() {
         let placement = placement_of(&["/live.mp3", "/café/a.ogg", "/odd;name"]);
         let live = || mount("/live.mp3");
+        let stats = AdminRequest::parse("stats", "").expect("a page");
         for (method, target, want) in [
             ("SOURCE", "/live.mp3", Route::Source(live())),
             ("SOURCE", "live.mp3", Route::Source(live())),
@@ -319,10 +334,18 @@ mod tests {
             ("GET", "/no.mp3", Route::NotFound),
             ("GET", "/;", Route::NotFound),
             ("GET", "/%ff", Route::NotFound),
-            ("GET", "/_peer/state", Route::PeerState),
+            ("GET", "/_peer/state", Route::Peer(PeerAsk::State)),
             ("HEAD", "/_peer/state", Route::NotFound),
             ("GET", "/admin/!POKE", Route::Poke),
-            ("GET", "/admin/stats", Route::NotFound),
+            ("GET", "/_peer/listeners?mount=/x", Route::Peer(PeerAsk::Listeners(mount("/x")))),
+            ("GET", "/_peer/listeners", Route::NotFound),
+            ("GET", "/status-json.xsl", Route::StatusJson(None)),
+            ("HEAD", "/status-json.xsl?mount=/x", Route::StatusJson(Some("/x".to_owned()))),
+            ("GET", "/admin/nothing", Route::NotFound),
+            ("GET", "/admin/", Route::NotFound),
+            ("HEAD", "/admin/stats", Route::NotFound),
+            ("POST", "/admin/killsource?mount=/live.mp3", Route::NotFound),
+            ("GET", "//admin//stats", Route::Admin(stats)),
             ("GET", "/admin.cgi?mode=x", Route::ShoutcastTitle("mode=x".to_owned())),
             ("PUT", "/admin.cgi", Route::SourceUnknown("/admin.cgi".to_owned())),
             ("OPTIONS", "*", Route::OptionsServer),

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::socket::Leave;
 use crate::clock;
@@ -18,15 +18,20 @@ use crate::placement::Placement;
 #[derive(Debug, Default)]
 pub struct FrontStats {
     mounts: Mutex<BTreeMap<MountPath, Arc<MountCounters>>>,
+    connections: AtomicU64,
+    listener_connections: AtomicU64,
+    source_connections: AtomicU64,
 }
 
 /// One mount as seen from this node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountView {
     /// The mount's path.
     pub path: MountPath,
     /// Listeners connected to this node.
     pub listeners: u64,
+    /// Of them, those that differ in address or `User-Agent`, as far as they were counted.
+    pub listeners_unique: u64,
     /// Whether the mount's source is connected to this node.
     pub source_connected: bool,
     /// How long the source has been connected, 0 without one.
@@ -38,7 +43,7 @@ pub struct MountView {
 }
 
 /// All mounts that had a source or a listener on this node, and their sums.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontView {
     /// The mounts, by path.
     pub mounts: Vec<MountView>,
@@ -50,11 +55,19 @@ pub struct FrontView {
     pub bytes_in: u64,
     /// Bytes sent to listeners over all mounts.
     pub bytes_out: u64,
+    /// Connections that the front has accepted since it began.
+    pub connections: u64,
+    /// Of them, those of listeners who were served.
+    pub listener_connections: u64,
+    /// Of them, those of sources that were on the air.
+    pub source_connections: u64,
 }
 
 #[derive(Debug, Default)]
 struct MountCounters {
     listeners: AtomicU64,
+    /// How many of them were the same as another one when that was counted last.
+    repeated: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
     source: Mutex<Option<LiveSource>>,
@@ -77,6 +90,9 @@ impl FrontStats {
             sources: mounts.iter().map(|mount| u64::from(mount.source_connected)).sum(),
             bytes_in: mounts.iter().map(|mount| mount.bytes_in).sum(),
             bytes_out: mounts.iter().map(|mount| mount.bytes_out).sum(),
+            connections: self.connections.load(Ordering::Relaxed),
+            listener_connections: self.listener_connections.load(Ordering::Relaxed),
+            source_connections: self.source_connections.load(Ordering::Relaxed),
             mounts,
         }
     }
@@ -96,6 +112,21 @@ impl FrontStats {
         let counters = locked(&self.mounts).get(mount)?.clone();
         let source = locked(&counters.source);
         source.as_ref().map(|source| source.content_type.clone())
+    }
+
+    /// Counts a connection.
+    pub(super) fn connected(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes, by mount, each listener that is the same as another one; replaces what was noted before.
+    pub(super) fn note_repeated<'a>(&self, mounts: impl Iterator<Item = &'a MountPath>) {
+        let mut repeated: BTreeMap<&MountPath, u64> = BTreeMap::new();
+        mounts.for_each(|mount| *repeated.entry(mount).or_default() += 1);
+        for (mount, counters) in &*locked(&self.mounts) {
+            let count = repeated.get(mount).copied().unwrap_or(0);
+            counters.repeated.store(count, Ordering::Relaxed);
+        }
     }
 
     /// Forgets mounts that are gone from the placement and from this node.
@@ -119,6 +150,7 @@ impl FrontStats {
                 (listeners < max).then_some(listeners + 1)
             })
             .ok()?;
+        self.listener_connections.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("autoradio_http_listeners").increment(1.0);
         Some(Seat { stats: self.clone(), counters, leave: None })
     }
@@ -128,6 +160,7 @@ impl FrontStats {
         let counters = self.counters(mount);
         *locked(&counters.source) =
             Some(LiveSource { since: clock::now(), content_type: content_type.to_owned() });
+        self.source_connections.fetch_add(1, Ordering::Relaxed);
         metrics::gauge!("autoradio_http_sources").increment(1.0);
         OnAir { counters }
     }
@@ -140,9 +173,13 @@ impl FrontStats {
 impl MountCounters {
     fn view(&self, path: &MountPath, now: Instant) -> MountView {
         let source = locked(&self.source).clone();
+        let listeners = self.listeners.load(Ordering::Relaxed);
+        let repeated = self.repeated.load(Ordering::Relaxed);
         MountView {
             path: path.clone(),
-            listeners: self.listeners.load(Ordering::Relaxed),
+            listeners,
+            // Some may have left since they were counted; whoever is there is at least one.
+            listeners_unique: listeners.saturating_sub(repeated).max(listeners.min(1)),
             source_connected: source.is_some(),
             source_seconds: source.map_or(0, |source| (now - source.since).as_secs()),
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
@@ -235,6 +272,9 @@ mod tests {
         assert_eq!(sources.len(), 1);
         assert_eq!((&sources[0].0, sources[0].2.as_str()), (&mount, "audio/ogg"));
         assert_eq!(stats.live_content_type(&mount).as_deref(), Some("audio/ogg"));
+        assert_eq!((view.listener_connections, view.source_connections), (1, 1));
+        stats.note_repeated([&mount, &mount].into_iter());
+        assert_eq!(stats.view().mounts[0].listeners_unique, 1, "two have left");
         seat.move_to(&"/other".parse().expect("a mount path"));
         assert!(stats.seat(&mount, Some(1)).is_some(), "its seat is free");
         let listeners =
@@ -246,6 +286,6 @@ mod tests {
         assert_eq!((view.sources, view.listeners, view.bytes_in), (0, 0, 10));
         assert!(stats.sources().is_empty());
         stats.keep(&placement_of(&[]));
-        assert_eq!(stats.view(), FrontView::default());
+        assert!(stats.view().mounts.is_empty());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In: [`IcecastSettings`], `watch<Arc<Placement>>`, the cluster's Icecast passwords. Out: a running Icecast that knows
 //! every mount. `render.rs` is pure; `process.rs` writes the file, runs the child and tells it to read again. `socket.rs` asks
-//! an Icecast for its listeners; `stats.rs` reads its answers.
+//! an Icecast for its listeners and sources; `stats.rs` reads its answers.
 
 mod process;
 mod relay_credentials;
@@ -14,4 +14,4 @@ pub use process::{Icecast, IcecastError, start};
 pub(crate) use relay_credentials::{RELAY_USER, relay_credentials};
 pub use render::{IcecastSettings, render};
 pub use socket::IcecastDoor;
-pub use stats::{RelayCounts, listener_addresses, listeners_by_mount};
+pub use stats::{RelayCounts, SourceStats, listener_addresses, listeners_by_mount, sources};

@@ -49,8 +49,10 @@ pub enum IcecastError {
         /// What the system said.
         source: io::Error,
     },
-    /// It does not say who listens.
-    #[error("the Icecast at {address} does not tell its listeners: {source}; see its log")]
+    /// It does not say who listens, or what plays.
+    #[error(
+        "the Icecast at {address} does not tell its listeners and sources: {source}; see its log"
+    )]
     Stats {
         /// Where it should be.
         address: SocketAddr,

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::IcecastError;
-use super::stats::{RelayCounts, listener_addresses, listeners_by_mount};
+use super::stats::{RelayCounts, SourceStats, listener_addresses, listeners_by_mount, sources};
 use crate::cluster::{IcecastSecrets, MountPath};
 
 /// Mounts that are looked into at one time, one question each: Icecast answers them one after the other.
@@ -51,6 +51,14 @@ impl IcecastDoor {
             Duration::from_millis(ICECAST_STATS_MS_MAX),
             self.ask_listeners(is_node, relays),
         );
+        let asked = asking.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        asked.map_err(|source| IcecastError::Stats { address: self.address, source })
+    }
+
+    /// All sources that it has, relays included, with what it says of each.
+    pub async fn sources(&self) -> Result<Vec<SourceStats>, IcecastError> {
+        let asking = async { sources(&self.get("/admin/stats").await?).map_err(garbled) };
+        let asking = tokio::time::timeout(Duration::from_millis(ICECAST_STATS_MS_MAX), asking);
         let asked = asking.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         asked.map_err(|source| IcecastError::Stats { address: self.address, source })
     }

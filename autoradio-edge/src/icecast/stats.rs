@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use quick_xml::events::{BytesStart, Event};
+use quick_xml::escape::resolve_predefined_entity;
+use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
 use crate::cluster::MountPath;
@@ -26,6 +27,26 @@ pub fn listeners_by_mount(xml: &str) -> Result<Vec<(MountPath, u64)>, quick_xml:
         _ => {}
     })?;
     Ok(mounts)
+}
+
+/// A source as `/admin/stats` tells of it: the mount, and what stands there by name, in Icecast's order.
+pub type SourceStats = (MountPath, Vec<(String, String)>);
+
+/// All sources in `/admin/stats`, relays of other Icecasts included; without names that no mount of the cluster can have.
+pub fn sources(xml: &str) -> Result<Vec<SourceStats>, quick_xml::Error> {
+    let mut sources = Vec::new();
+    let mut current: Option<SourceStats> = None;
+    visit(xml, |element, text| match element {
+        Element::Start("source", start) => current = mount_of(start).map(|it| (it, Vec::new())),
+        Element::End("source") => sources.extend(current.take()),
+        Element::End(name) => {
+            if let Some((_, fields)) = &mut current {
+                fields.push((name.to_owned(), text.to_owned()));
+            }
+        }
+        Element::Start(..) => {}
+    })?;
+    Ok(sources)
 }
 
 /// Addresses of the listeners in `/admin/listclients`, one for each connection.
@@ -93,6 +114,7 @@ fn visit(xml: &str, mut see: impl FnMut(Element<'_>, &str)) -> Result<(), quick_
                 see(Element::Start(start.name().as_ref(), &start), "");
             }
             Event::Text(part) => text.push_str(&part),
+            Event::GeneralRef(reference) => text.push_str(&resolved(&reference)?),
             Event::End(end) => {
                 see(Element::End(end.name().as_ref()), text.trim());
                 text.clear();
@@ -101,6 +123,14 @@ fn visit(xml: &str, mut see: impl FnMut(Element<'_>, &str)) -> Result<(), quick_
             _ => {}
         }
     }
+}
+
+/// The text that a reference stands for: `&amp;`, `&#xE9;`. One that XML does not know stands for nothing.
+fn resolved(reference: &BytesRef<'_>) -> Result<String, quick_xml::Error> {
+    if let Some(letter) = reference.resolve_char_ref()? {
+        return Ok(letter.to_string());
+    }
+    Ok(resolve_predefined_entity(reference).unwrap_or_default().to_owned())
 }
 
 fn mount_of(start: &BytesStart<'_>) -> Option<MountPath> {
@@ -127,6 +157,16 @@ mod tests {
         let want = vec![(mount("/a & b.mp3"), 5), (mount("/two"), 4)];
         assert_eq!(listeners_by_mount(xml).expect("XML"), want);
         assert!(listeners_by_mount("<icestats><listeners>9</icestats>").is_err());
+    }
+
+    #[test]
+    fn sources_are_read_with_their_texts_whole() {
+        let xml = "<?xml version=\"1.0\"?>\n<icestats><admin>a</admin><listeners>9</listeners>\
+            <source mount=\"/a\"><bitrate>128</bitrate><server_name>A &amp; B &#xE9; &lt;c&gt;</server_name>\
+            <title></title></source><source mount=\"/admin/no\"><genre>x</genre></source></icestats>";
+        let fields = [("bitrate", "128"), ("server_name", "A & B \u{e9} <c>"), ("title", "")];
+        let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        assert_eq!(sources(xml).expect("XML"), [(mount("/a"), fields)]);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! neighbours in name order ([`neighbours`]): a port that their own kernel says is closed tells of a dead daemon long
 //! before its lease ends. In: nodes of a snapshot, answers. Out: a verdict. Never here: etcd. `socket.rs` has the sockets.
 
+mod ask;
 mod socket;
 
 use std::fmt;
@@ -17,10 +18,10 @@ use subtle::ConstantTimeEq;
 
 use crate::cluster::{NodeName, NodeRecord, Snapshot, Standing};
 
-pub use socket::{Probe, ask_all, probe};
+pub(crate) use ask::parameter;
+pub use ask::{PeerAsk, PeerListener, STATE_PATH, Told};
+pub use socket::{Probe, ask_all, probe, tell_each};
 
-/// Where a node's front answers its peers.
-pub const STATE_PATH: &str = "/_peer/state";
 /// The name peers give.
 const USER: &str = "peer";
 /// Neighbours each node watches: with two, one watcher may die together with whom it watches.

@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::{Answers, Heard, PeerState, STATE_PATH, authorization};
+use super::{Answers, Heard, PeerAsk, PeerState, Told, authorization};
 use crate::clock;
-use crate::cluster::NodeRecord;
+use crate::cluster::{NodeName, NodeRecord};
 
 /// Longest time for a peer's answer, its connection included: a peer that is busy is no peer that is gone.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -19,8 +20,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(1);
 const PROBE_ANSWER_MAX: Duration = Duration::from_millis(300);
 /// Longest wait for a probed port.
 const PROBE_MAX: Duration = Duration::from_millis(400);
-/// Largest answer of a peer, in bytes.
+/// Largest answer of a peer about its state, in bytes.
 const ANSWER_BYTES_MAX: u64 = 4 * 1024;
+/// Longest time for an answer that an operator waits for, its connection included.
+const TOLD_MAX: Duration = Duration::from_secs(2);
+/// Largest such answer, in bytes: listeners take some two hundred bytes each.
+const TOLD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// What a probed port says of the daemon behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +78,31 @@ pub async fn ask_all(nodes: &[Arc<NodeRecord>], password: &str) -> Answers {
     answers
 }
 
+/// Asks all `nodes` the same at one time; what each said, `None` if it said nothing in time, or nothing that is understood.
+pub async fn tell_each<Answer: DeserializeOwned + Send + 'static>(
+    nodes: impl IntoIterator<Item = Arc<NodeRecord>>,
+    ask: &PeerAsk,
+    password: &str,
+) -> Vec<(NodeName, Option<Answer>)> {
+    let mut questions = JoinSet::new();
+    for node in nodes {
+        let (target, authorization) = (ask.target(), authorization(password));
+        questions.spawn(async move {
+            let asking = async {
+                let stream = TcpStream::connect(front_of(&node)).await.ok()?;
+                let asked = request(stream, &node, &target, &authorization, TOLD_BYTES_MAX).await;
+                read_answer::<Told<Answer>>(&asked.ok()?)
+            };
+            let told = tokio::time::timeout(TOLD_MAX, asking).await.ok().flatten();
+            let answer = told.filter(|told| told.node == node.name).map(|told| told.answer);
+            (node.name.clone(), answer)
+        });
+    }
+    let mut told = questions.join_all().await;
+    told.sort_by(|(one, _), (other, _)| one.cmp(other));
+    told
+}
+
 /// What came of one question.
 enum Answer {
     State(PeerState),
@@ -97,22 +127,34 @@ async fn ask(node: &NodeRecord, authorization: &str) -> Answer {
 }
 
 async fn exchange(
-    mut stream: TcpStream,
+    stream: TcpStream,
     node: &NodeRecord,
     authorization: &str,
 ) -> io::Result<Option<PeerState>> {
-    let host = front_of(node);
-    let request = format!(
-        "GET {STATE_PATH} HTTP/1.0\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer).await?;
+    let target = PeerAsk::State.target();
+    let answer = request(stream, node, &target, authorization, ANSWER_BYTES_MAX).await?;
     Ok(read_answer(&answer))
 }
 
-/// The state in an answer, if that is one of success.
-fn read_answer(answer: &str) -> Option<PeerState> {
+/// Sends a request and reads the whole answer, head and body.
+async fn request(
+    mut stream: TcpStream,
+    node: &NodeRecord,
+    target: &str,
+    authorization: &str,
+    bytes_max: u64,
+) -> io::Result<String> {
+    let host = front_of(node);
+    let request =
+        format!("GET {target} HTTP/1.0\r\nHost: {host}\r\nAuthorization: {authorization}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.take(bytes_max).read_to_string(&mut answer).await?;
+    Ok(answer)
+}
+
+/// What an answer says, if that is one of success.
+fn read_answer<Body: DeserializeOwned>(answer: &str) -> Option<Body> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?;
     if status == "200" { serde_json::from_str(body).ok() } else { None }
@@ -170,6 +212,29 @@ mod tests {
         );
         assert_eq!((heard[0].state.revision, heard[0].state.quorum_age_ms), (9, 7));
         assert!(heard[0].asked_ns >= before_ns);
+    }
+
+    #[tokio::test]
+    async fn who_does_not_answer_an_order_in_time_is_named() {
+        let (good, b) = listening("b").await;
+        let (_silent, c) = listening("c").await;
+        let (stranger, d) = listening("d").await;
+        for listener in [good, stranger] {
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 1_024];
+                let read = stream.read(&mut request).await.unwrap();
+                assert!(
+                    request[..read].starts_with(b"GET /_peer/killsource?mount=%2Fa HTTP/1.0\r\n")
+                );
+                let answer = "HTTP/1.0 200 OK\r\n\r\n{\"node\":\"b\",\"answer\":1}";
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+        }
+        let ask = PeerAsk::KillSource("/a".parse().unwrap());
+        let told = tell_each::<u64>([d, c, b], &ask, "secret").await;
+        let told: Vec<_> = told.iter().map(|(node, told)| (node.as_str(), *told)).collect();
+        assert_eq!(told, [("b", Some(1)), ("c", None), ("d", None)]);
     }
 
     #[tokio::test]

@@ -15,8 +15,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::cluster::{
-    LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord, Snapshot, SourceRecord,
-    TitleRecord,
+    AdminRecord, LoadRecord, Master, MountPath, MountRecord, NodeName, NodeRecord, SharedMap,
+    Snapshot, SourceRecord, StreamRecord, StreamsRecord, TitleRecord,
 };
 
 pub use ledger::Ledger;
@@ -37,6 +37,10 @@ pub struct Placement {
     pub nodes: BTreeMap<NodeName, PlacedNode>,
     /// All mounts, by path.
     pub mounts: BTreeMap<MountPath, PlacedMount>,
+    /// What nodes say of the streams that their Icecasts have.
+    pub streams: SharedMap<NodeName, Arc<StreamsRecord>>,
+    /// Who may use the admin pages, if anybody.
+    pub admin: Option<Arc<AdminRecord>>,
 }
 
 /// A living node and its share of the crowd.
@@ -81,6 +85,24 @@ impl Placement {
     pub fn is_master(&self, node: &NodeName, mount: &MountPath) -> bool {
         let master = self.mounts.get(mount).and_then(|placed| placed.master.as_ref());
         master.is_some_and(|master| master.node == *node)
+    }
+
+    /// The mount's stream as its master's Icecast has it; `None` while there is none.
+    pub fn stream(&self, mount: &MountPath) -> Option<&StreamRecord> {
+        let master = self.mounts.get(mount)?.master.as_ref()?;
+        // A node that is gone has taken its stream along, whatever its record still says.
+        self.nodes.get(&master.node)?;
+        self.streams.get(&master.node)?.streams.get(mount)
+    }
+
+    /// What living nodes reported of their load.
+    pub fn loads(&self) -> impl Iterator<Item = &LoadRecord> {
+        self.nodes.values().filter_map(|node| node.load.as_deref())
+    }
+
+    /// The mount's listeners on all nodes, as far as reported.
+    pub fn listeners(&self, mount: &MountPath) -> u64 {
+        self.loads().filter_map(|load| load.mounts.get(mount)).sum()
     }
 
     /// Address and Icecast port of a mount's master, `None` while nobody holds the mount.

@@ -60,7 +60,13 @@ impl Placer {
             nodes.values_mut().zip(targets).for_each(begin);
         }
         self.remember(&nodes);
-        Placement { revision: snapshot.revision, nodes, mounts: place_mounts(snapshot) }
+        Placement {
+            revision: snapshot.revision,
+            nodes,
+            mounts: place_mounts(snapshot),
+            streams: snapshot.streams.clone(),
+            admin: snapshot.admin.clone(),
+        }
     }
 
     /// Whether the last placement gave all nodes the same weight, because too few were left to choose from.

@@ -149,6 +149,7 @@ impl Joined {
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
             load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            streams: watch::channel(Arc::default()).1,
             preference: rendezvous::PREFERENCE,
             heartbeat: Duration::from_secs(1),
         };

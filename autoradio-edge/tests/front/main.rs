@@ -1,5 +1,6 @@
 //! The front with a real Icecast behind it and real clients before it: icecast2, ffmpeg, oggfwd, liquidsoap and curl.
 
+mod admin;
 mod clients;
 mod cluster;
 mod hub;

@@ -84,8 +84,10 @@ impl Rig {
         let mut started = Vec::new();
         for number in 1..=nodes {
             let [icecast_port] = free_ports();
-            let record = node_record(number, icecast_port);
-            started.push(Node::start(record.name.clone(), kind, icecast_port));
+            let mut record = node_record(number, icecast_port);
+            let node = Node::start(record.name.clone(), kind, icecast_port);
+            record.http_port = node.port;
+            started.push(node);
             snapshot.nodes.insert(record.name.clone(), Arc::new(record));
         }
         drop(inside);
@@ -291,6 +293,11 @@ impl Client {
 
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the bytes are taken");
+    }
+
+    /// Whether the stream has ended, after whatever of it was still to come.
+    pub(crate) fn stream_ended(&mut self) -> bool {
+        !matches!(self.stream.read(&mut [0; 4_096]), Ok(1..))
     }
 
     /// Waits until the front has closed, cleanly or by a reset.

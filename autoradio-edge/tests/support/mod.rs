@@ -106,6 +106,7 @@ impl Etcd {
             lease_ttl: Duration::from_secs(3),
             timeout: Duration::from_secs(2),
             load: watch::channel(Arc::new(LoadRecord::idle())).1,
+            streams: watch::channel(Arc::default()).1,
             heartbeat: Duration::from_secs(1),
             preference: rendezvous::PREFERENCE,
         }

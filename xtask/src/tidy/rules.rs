@@ -46,6 +46,7 @@ const TIMED: &[(&str, &str)] = &[
     ("daemon/follow.rs", "renews the kernel's lease and lets weights move"),
     ("daemon/load.rs", "samples the load every second"),
     ("daemon/node.rs", "gives short answers a last moment when the node stops"),
+    ("daemon/streams.rs", "asks Icecast for its streams every two seconds"),
     ("http/auth.rs", "does not let a password wait for its turn without end"),
     ("http/stats.rs", "says since when a source is live"),
 ];

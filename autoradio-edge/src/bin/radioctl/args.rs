@@ -19,6 +19,7 @@ Examples:
   radioctl show-mount /live.mp3 -o json
   radioctl edit-mount /live.mp3 --new-password
   radioctl status
+  radioctl set-admin-password
   radioctl drain fra1
   radioctl cluster members
   radioctl dns trace --name radio.example.com
@@ -177,6 +178,17 @@ pub(crate) enum Command {
     Undrain {
         /// Name of the node
         node: String,
+    },
+    /// Set the password of the admin pages (/admin/listclients and the like) of the whole cluster, user admin
+    ///
+    /// It is generated and printed, once, unless --password-stdin is given. Only a hash of it is kept. It holds on every node
+    /// within two seconds, and the one before it holds no more.
+    #[command(after_help = "Examples:\n  radioctl set-admin-password\n  \
+        pass show radio-admin | radioctl set-admin-password --password-stdin")]
+    SetAdminPassword {
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
     },
     /// Write all mounts as JSON, password hashes included
     #[command(

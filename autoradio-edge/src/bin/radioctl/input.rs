@@ -23,6 +23,8 @@ pub(crate) enum Checked {
     Drain(NodeName),
     /// Have a node take part again.
     Undrain(NodeName),
+    /// Set the password of the admin pages.
+    SetAdminPassword(Password),
     /// Show the members of etcd.
     Members,
     /// Remove a node, or a member by its id or peer URL, for good, by force or not.
@@ -105,6 +107,10 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
         Command::Status => Checked::Status,
         Command::Drain { node } => Checked::Drain(name(&node)?),
         Command::Undrain { node } => Checked::Undrain(name(&node)?),
+        Command::SetAdminPassword { password_stdin } => {
+            let given = password_stdin.then(read_password).transpose()?;
+            Checked::SetAdminPassword(given.map_or(Password::Generated, Password::Given))
+        }
         Command::Backup { file } => Checked::Backup(file),
         Command::Restore { file, delete_others, yes } => {
             if file == Path::new("-") && !yes {

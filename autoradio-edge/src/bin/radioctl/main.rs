@@ -1,9 +1,11 @@
 //! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down; only for `dns`
 //! it asks this host's daemon.
 //!
-//! `args` is what was typed, `input` and `settings` judge it, `mounts`, `nodes`, `cluster`, `backup` and `dns` do it, `local_socket` asks the daemon, `view`,
+//! `args` is what was typed, `input` and `settings` judge it, `mounts`, `nodes`, `admin`, `cluster`, `backup` and `dns` do it,
+//! `local_socket` asks the daemon, `view`,
 //! `cluster_view` and `dns_view` are what is shown, `output` shows it, `failure` says how it ended.
 
+mod admin;
 mod args;
 mod backup;
 mod cluster;
@@ -76,6 +78,7 @@ async fn run(typed: Radioctl, output: &Output) -> anyhow::Result<()> {
         Checked::Status => nodes::status(&store, output).await,
         Checked::Drain(node) => nodes::drain(&store, output, &node).await,
         Checked::Undrain(node) => nodes::undrain(&store, output, &node).await,
+        Checked::SetAdminPassword(password) => admin::set_password(&store, output, password).await,
         Checked::Members => cluster::members(&store, output).await,
         Checked::Remove(node, force) => cluster::remove(&store, output, &node, force).await,
         Checked::Backup(file) => backup::save(&store, output, &file).await,

@@ -87,6 +87,27 @@ impl Output {
         Self::explain_domain(front.as_ref())
     }
 
+    /// The password of the admin pages is set; with it when it was made just now. JSON: `username`, and `password` then.
+    pub(crate) fn admin(&self, password: Option<&str>) -> anyhow::Result<()> {
+        if self.format == Format::Json {
+            let mut shown = serde_json::json!({ "username": "admin" });
+            if let Some(password) = password {
+                shown["password"] = password.into();
+            }
+            return Self::json(&shown);
+        }
+        let mut table = self.table();
+        table.add_row([bold("Admin user"), Cell::new("admin")]);
+        if let Some(password) = password {
+            table.add_row([bold("Admin password"), Cell::new(password)]);
+        }
+        Self::text(&format!("{table}\n"))?;
+        match password {
+            Some(_) => Self::note("The password is shown this once; only its hash is kept."),
+            None => Self::note("The password is set on all nodes."),
+        }
+    }
+
     /// Somebody who may listen now; with their password when that was made just now.
     pub(crate) fn listener(
         &self,

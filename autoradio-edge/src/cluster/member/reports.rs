@@ -1,4 +1,4 @@
-//! What this node tells its peers while it lives: its load, and that it wants to drain.
+//! What this node tells its peers while it lives: its load, its streams, and that it wants to drain.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::{Member, RETRY};
 use crate::clock;
 use crate::cluster::load::{pace, paces_to_wait};
 use crate::cluster::mounts::to_json;
-use crate::cluster::{ClusterError, DrainRecord, Key, LoadRecord};
+use crate::cluster::{ClusterError, DrainRecord, Key, LoadRecord, StreamsRecord};
 
 impl Member {
     /// Publishes the load: at once under a new lease, then when it has changed enough, at most once per heartbeat, and
@@ -45,6 +45,28 @@ impl Member {
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() => {}
                 // The load will not change any more.
                 else => std::future::pending::<()>().await,
+            }
+        }
+    }
+
+    /// Publishes the streams of this node's Icecast, each time they change, at the pace of the load. A node that never had any
+    /// writes nothing.
+    pub(super) async fn report_streams(&self, lease: i64) -> Result<Infallible, ClusterError> {
+        let key = Key::Streams(self.record.name.clone()).to_string();
+        let mut streams = self.streams.clone();
+        let mut told = Arc::new(StreamsRecord::default());
+        loop {
+            let now = streams.borrow_and_update().clone();
+            if now != told {
+                match self.store.put_leased(&key, &to_json(&key, &*now)?, lease).await {
+                    Ok(()) => told = now,
+                    Err(ClusterError::LeaseLost) => return Err(ClusterError::LeaseLost),
+                    Err(error) => debug!(%error, "streams not told: trying on"),
+                }
+                tokio::time::sleep(self.pace()).await;
+            } else if streams.changed().await.is_err() {
+                // They will not change any more.
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -43,6 +43,8 @@ pub(super) struct Counted {
     pub(super) bits_per_second: u64,
     pub(super) mounts: Vec<(MountPath, u64)>,
     pub(super) sources: Vec<(MountPath, SourceRecord)>,
+    pub(super) unique: Vec<(MountPath, u64)>,
+    pub(super) peaks: Vec<(MountPath, u64)>,
 }
 
 impl Counted {
@@ -67,6 +69,8 @@ impl Counted {
             bits_per_second: self.bits_per_second,
             mounts: fitting(self.mounts),
             sources: fitting(self.sources),
+            unique: fitting(self.unique),
+            peaks: fitting(self.peaks),
             ..LoadRecord::idle()
         }
     }
@@ -123,11 +127,15 @@ mod tests {
             bits_per_second: 7,
             mounts: vec![(path("/a"), 3), (path("/idle"), 0), (path("/b"), 4)],
             sources: vec![(path("/a"), source(9, "audio/ogg"))],
+            unique: vec![(path("/b"), 2)],
+            peaks: vec![(path("/a"), 12)],
         };
         let report = counted.report(5);
         assert_eq!((report.sequence, report.listeners, report.bits_per_second), (5, 7, 7));
         assert_eq!(report.mounts, [(path("/a"), 3), (path("/b"), 4)].into());
         assert_eq!(report.sources, [(path("/a"), source(9, "audio/ogg"))].into());
+        assert_eq!(report.unique, [(path("/b"), 2)].into());
+        assert_eq!(report.peaks, [(path("/a"), 12)].into());
     }
 
     #[test]
@@ -140,6 +148,8 @@ mod tests {
         let counted = Counted {
             bits_per_second: u64::MAX,
             mounts: (0..1_000).map(|number| (long(number), number as u64)).collect(),
+            unique: (0..1_000).map(|number| (long(number), u64::MAX)).collect(),
+            peaks: (0..1_000).map(|number| (long(number), u64::MAX)).collect(),
             sources: (0..1_000_u64)
                 .map(|number| (long(number as usize), source(number, &"\"é".repeat(100))))
                 .collect(),

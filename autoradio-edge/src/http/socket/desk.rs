@@ -14,9 +14,10 @@ pub(super) struct SourceDesk {
     turns: Mutex<HashMap<MountPath, Seated>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Seated {
     stop: CancellationToken,
+    killed: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -27,6 +28,8 @@ pub(super) struct Turn {
     mount: MountPath,
     /// Cancelled when a newer source wants the mount.
     pub(super) stop: CancellationToken,
+    /// Cancelled when the operator wants the source to go.
+    pub(super) killed: CancellationToken,
     ended: CancellationToken,
 }
 
@@ -37,13 +40,13 @@ impl SourceDesk {
             let before = match self.turns().entry(mount.clone()) {
                 Entry::Occupied(before) => before.get().clone(),
                 Entry::Vacant(free) => {
-                    let seated =
-                        Seated { stop: CancellationToken::new(), ended: CancellationToken::new() };
+                    let seated = Seated::default();
                     free.insert(seated.clone());
                     return Turn {
                         desk: self.clone(),
                         mount: mount.clone(),
                         stop: seated.stop,
+                        killed: seated.killed,
                         ended: seated.ended,
                     };
                 }
@@ -51,6 +54,12 @@ impl SourceDesk {
             before.stop.cancel();
             before.ended.cancelled().await;
         }
+    }
+
+    /// Tells the mount's source to go. False if there is none.
+    pub(super) fn close(&self, mount: &MountPath) -> bool {
+        let turns = self.turns();
+        turns.get(mount).inspect(|seated| seated.killed.cancel()).is_some()
     }
 
     fn turns(&self) -> MutexGuard<'_, HashMap<MountPath, Seated>> {

@@ -128,6 +128,7 @@ pub(super) async fn accept(
             }
         };
         let shared = shared.clone();
+        shared.stats.connected();
         connections.spawn(async move { serve(&shared, client, logins, place).await });
     }
 }

@@ -1,4 +1,4 @@
-//! Titles: a source sets what is playing. Checked here, passed to the master's Icecast, its answer passed back,
+//! Titles: a source, or the operator, sets what is playing. Checked here, passed to the master's Icecast, its answer passed back,
 //! and what it took kept for the next master.
 
 use tokio::io::AsyncWriteExt;
@@ -28,7 +28,7 @@ pub(super) async fn serve(
         Some(Ok(mount)) => mount,
     };
     let record = record_of(&shared.placement(), mount)?;
-    shared.authorize(head, &record).await?;
+    shared.authorize_title(head, &record).await?;
     pass_on(shared, client, &record, &update.query).await
 }
 

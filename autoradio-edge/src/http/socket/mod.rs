@@ -7,6 +7,8 @@ mod sniff;
 mod tcp;
 
 // What is done for each kind of client.
+mod access_log;
+mod admin;
 mod listener;
 mod listener_auth;
 mod login;
@@ -26,6 +28,10 @@ mod evict;
 mod icecast;
 mod master;
 
+pub use access_log::{EndedSender, start_access_log};
 pub(super) use listener_auth::Leave;
 pub use listener_auth::ListenerGate;
 pub use server::{Front, FrontSettings};
+
+/// How often it is counted which listeners are different ones.
+const UNIQUE_EVERY: std::time::Duration = std::time::Duration::from_secs(10);

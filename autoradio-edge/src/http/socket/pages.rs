@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt::Write;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use autoradio_common::limits::{HTTP_PAGE_MS_MAX, HTTP_STATUS_MOUNTS_MAX};
@@ -21,9 +22,11 @@ use quick_xml::escape::escape;
 
 use crate::http::route::{Route, route};
 use crate::http::stats::{FrontView, MountView};
+use crate::http::status_json;
 use crate::placement::{PlacedMount, Placement};
 
 const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json; charset=UTF-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const STYLE: &str = "body{font:1rem/1.5 system-ui,sans-serif;max-width:46rem;margin:3rem auto;padding:0 1rem;\
 color:#222;background:#fff}table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .6rem;\
@@ -64,6 +67,9 @@ fn page(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
             let name = placement.mounts.get(&mount).map_or("", |placed| title(placed));
             (StatusCode::OK, kind.content_type(), kind.render(name, &url))
         }
+        Route::StatusJson(only) => {
+            (StatusCode::OK, JSON, status_json(shared, &placement, only.as_deref()))
+        }
         Route::MethodNotAllowed => (
             StatusCode::METHOD_NOT_ALLOWED,
             TEXT,
@@ -90,8 +96,26 @@ fn page(shared: &Shared, request: &Request<Incoming>) -> Response<Full<Bytes>> {
     response
 }
 
+/// What plays, as JSON. Anybody may ask, and many do every second: of one placement the whole is made once.
+fn status_json(shared: &Shared, placement: &Arc<Placement>, only: Option<&str>) -> String {
+    let url = |mount: &MountPath| public_url(&shared.settings, mount);
+    let render = || status_json::render(placement, &shared.about(), only, url);
+    if only.is_some() {
+        return render();
+    }
+    let mut made = shared.status_made.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*made {
+        Some((of, text)) if Arc::ptr_eq(of, placement) => text.clone(),
+        _ => {
+            let text = render();
+            *made = Some((placement.clone(), text.clone()));
+            text
+        }
+    }
+}
+
 /// Where everybody finds the mount: the cluster's name, not this node's.
-fn public_url(settings: &FrontSettings, mount: &MountPath) -> String {
+pub(super) fn public_url(settings: &FrontSettings, mount: &MountPath) -> String {
     let port = match settings.ports.first() {
         Some(port) if !settings.ports.contains(&80) => format!(":{port}"),
         _ => String::new(),
@@ -155,8 +179,6 @@ fn status_row(path: &MountPath, placed: &PlacedMount, live: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
-
     use crate::cluster::{Capacity, Standing, StandingReader, TitleWriter};
     use crate::http::testing::placement_of;
 

@@ -19,11 +19,13 @@ use super::desk::SourceDesk;
 use super::door::{Place, Room, accept, listen};
 use super::listener_auth::ListenerGate;
 use super::sniff::{Manner, Opening, Sniffed, sniff};
-use super::{evict, listener, metadata, pages, peers, shoutcast, source, tcp};
+use super::{admin, evict, listener, metadata, pages, peers, shoutcast, source, tcp};
+use crate::clock;
 use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
+use crate::http::status_json::About;
 use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate, TrustedProxies};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
@@ -86,6 +88,11 @@ pub(super) struct Shared {
     pub(super) room: Room,
     pub(super) cancel: CancellationToken,
     pub(super) verifier: Verifier,
+    pub(super) admin_verifier: Verifier,
+    /// The status that was made last, and of which placement.
+    pub(super) status_made: Mutex<Option<(Arc<Placement>, String)>>,
+    /// When this front began, in seconds of Unix time.
+    since_unix_s: u64,
 }
 
 impl Front {
@@ -141,6 +148,10 @@ impl Front {
             desk: Arc::default(),
             cancel,
             verifier: Verifier::new(),
+            // Sources and the operator do not wait for each other's wrong passwords.
+            admin_verifier: Verifier::scarce(),
+            status_made: Mutex::default(),
+            since_unix_s: clock::unix_s(),
         });
         let connections = TaskTracker::new();
         let accepting = TaskTracker::new();
@@ -154,6 +165,8 @@ impl Front {
             told.settings.listener_gate.tell_departures(&told.cancel).await;
         });
         accepting.spawn(forget_deleted_mounts(shared.clone()));
+        let counting = shared.clone();
+        accepting.spawn(async move { admin::count_unique(&counting).await });
         let evicting = shared.clone();
         accepting.spawn(async move {
             tokio::join!(evict::run(&evicting), evict::make_room(&evicting));
@@ -184,6 +197,11 @@ impl Shared {
     ) -> Result<SocketAddr, FrontError> {
         let FrontSettings { node, icecast, .. } = &self.settings;
         master_of(placement, mount, (node, *icecast))
+    }
+
+    /// What this node says of itself on its pages.
+    pub(super) fn about(&self) -> About<'_> {
+        About { host: &self.settings.domain, since_unix_s: self.since_unix_s }
     }
 
     /// How the connection of `client` is read.
@@ -239,7 +257,11 @@ async fn serve_request(shared: &Shared, mut client: TcpStream, request: Sniffed,
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
     let served = match &route {
-        Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
+        Route::Status
+        | Route::StatusJson(_)
+        | Route::Playlist(..)
+        | Route::NotFound
+        | Route::MethodNotAllowed => {
             return Box::pin(pages::serve(shared, client, &request)).await;
         }
         Route::Listener(mount) => {
@@ -267,12 +289,13 @@ async fn serve_sniffed(
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
+        Route::Admin(asked) => return admin::serve(shared, client, &request.head, asked).await,
         Route::ShoutcastTitle(query) => return shoutcast::set_title(shared, client, query).await,
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
         Route::ListenerHead(mount) => listener::head(shared, mount).await?,
-        Route::PeerState => peers::state(shared, &request.head)?,
+        Route::Peer(ask) => peers::answer(shared, &request.head, ask).await?,
         Route::Options => preflight(),
         Route::OptionsServer => Reply::empty(),
         _ => Reply::text(400, "there is no such command"),

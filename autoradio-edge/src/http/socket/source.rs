@@ -132,6 +132,7 @@ pub(super) async fn play(
             stream(shared, client, &incoming, record, (accepted, form, body)).await
         } => end?,
         () = turn.stop.cancelled() => End::Takeover,
+        () = turn.killed.cancelled() => End::Killed,
         () = shared.cancel.cancelled() => End::Stopped,
     };
     drop(turn);

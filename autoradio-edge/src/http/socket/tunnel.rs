@@ -29,6 +29,8 @@ pub(super) enum End {
     Icecast,
     /// A newer source with the right password came.
     Takeover,
+    /// The operator wants the source to go.
+    Killed,
     /// The mount got another master or password, or was deleted.
     Placement,
     /// This node holds the mount and may not go on as its master.
@@ -50,6 +52,7 @@ impl End {
             Self::Malformed => "malformed",
             Self::Icecast => "icecast",
             Self::Takeover => "takeover",
+            Self::Killed => "killed",
             Self::Placement => "placement",
             Self::SteppedDown => "stepped_down",
             Self::Alone => "alone",
