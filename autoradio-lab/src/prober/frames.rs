@@ -6,9 +6,9 @@
 use std::time::Duration;
 
 /// Bytes of one frame.
-pub(super) const FRAME_BYTES: usize = 417;
+pub(crate) const FRAME_BYTES: usize = 417;
 /// Time that one frame plays: 1152 samples.
-pub(super) const FRAME_TIME: Duration = Duration::from_nanos(1_152_000_000_000 / 44_100);
+pub(crate) const FRAME_TIME: Duration = Duration::from_nanos(1_152_000_000_000 / 44_100);
 
 const HEADER: [u8; 4] = [0xFF, 0xFB, 0x90, 0xC4];
 const SIDE_BYTES: usize = 17;
@@ -16,7 +16,7 @@ const WORD: &str = "autoradio session ";
 const DIGITS: usize = 8;
 
 /// Frame `number` of a session.
-pub(super) fn frame(session: u32, number: u32) -> Vec<u8> {
+pub(crate) fn frame(session: u32, number: u32) -> Vec<u8> {
     let mut frame = HEADER.to_vec();
     frame.resize(HEADER.len() + SIDE_BYTES, 0);
     frame.extend(format!("{WORD}{session:0DIGITS$} frame {number:0DIGITS$}\n").bytes());

@@ -5,11 +5,11 @@
 //! own, because starting a program for every question would take longer than what is measured.
 
 mod dns;
-mod frames;
+pub(crate) mod frames;
 mod garbage;
 mod listener;
 mod message;
-mod source;
+pub(crate) mod source;
 mod storm;
 mod stream;
 

@@ -114,7 +114,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The request, as Icecast's own clients send it.
-fn head(mount: &CreatedMount) -> String {
+pub(crate) fn head(mount: &CreatedMount) -> String {
     let CreatedMount { path, source_username, source_password, .. } = mount;
     let credentials = STANDARD.encode(format!("{source_username}:{source_password}"));
     format!(
@@ -132,7 +132,7 @@ fn run(stop: &AtomicBool, state: &Mutex<State>, head: &str) {
             state.redial = false;
             node
         };
-        match dial(node, head) {
+        match dial(SocketAddr::from((node, PORT)), head) {
             Ok(connection) => {
                 let session = begin(state, node);
                 let ended = || stopped(stop) || lock(state).redial;
@@ -160,8 +160,8 @@ fn begin(state: &Mutex<State>, node: Ipv4Addr) -> Session {
 }
 
 /// Connects and asks; the node's 200 makes it a session.
-fn dial(node: Ipv4Addr, head: &str) -> io::Result<TcpStream> {
-    let mut connection = TcpStream::connect_timeout(&SocketAddr::from((node, PORT)), DIAL)?;
+pub(crate) fn dial(address: SocketAddr, head: &str) -> io::Result<TcpStream> {
+    let mut connection = TcpStream::connect_timeout(&address, DIAL)?;
     setsockopt(&connection, sockopt::TcpUserTimeout, &UNACKNOWLEDGED_MS)?;
     connection.set_nodelay(true)?;
     connection.set_read_timeout(Some(ANSWER))?;
