@@ -51,7 +51,9 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         match socket.connect(&server.into()) {
-            Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => return Err(error),
+            Err(error) if error.raw_os_error() != Some(nix::libc::EINPROGRESS) => {
+                return Err(error);
+            }
             _ => {}
         }
         Ok(Self {

@@ -21,7 +21,9 @@ pub fn crowd(programs: &Path, crowd: &Crowd, core: usize) -> Command {
     let Crowd { server, path, listeners, per_second, stay } = crowd;
     let mut command = Command::new(programs.join(NAME));
     command.args(["crowd", &core.to_string(), &server.to_string(), path]);
-    command.args([u64::from(*listeners), u64::from(*per_second), stay.as_secs()].map(|n| n.to_string()));
+    command.args(
+        [u64::from(*listeners), u64::from(*per_second), stay.as_secs()].map(|n| n.to_string()),
+    );
     command
 }
 

@@ -19,22 +19,16 @@ mod zone;
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use autoradio_lab::interrupt;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
+use super::cores::{GENERATOR_CORE, SERVER_CORE, keep_to};
 use super::report::Report;
 use crate::output::Step;
 use crate::{build_ebpf, lab, setup};
 use measure::{Measured, Plan};
 use subject::Subject;
 use tally::Tally;
-
-/// The core that only the load generator uses.
-const GENERATOR_CORE: usize = 0;
-/// The core of the server, and of this program while servers run.
-const SERVER_CORE: usize = 1;
 
 /// Measures what `only` names, or everything. What cannot be measured is part of the result.
 pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
@@ -73,14 +67,6 @@ fn chosen(only: &[String]) -> Result<(Vec<Subject>, bool)> {
     let wanted = |name: &str| only.is_empty() || only.iter().any(|only| only == name);
     let subjects = Subject::ALL.into_iter().filter(|subject| wanted(subject.name())).collect();
     Ok((subjects, wanted(test_run::NAME)))
-}
-
-/// From here on, this program and all it starts run on one core.
-fn keep_to(core: usize) -> Result<()> {
-    let mut cores = CpuSet::new();
-    cores.set(core)?;
-    sched_setaffinity(Pid::from_raw(0), &cores)
-        .context("this needs two cores, one for the servers and one for the load generator")
 }
 
 fn one(subject: Subject, programs: &Path, plan: &Plan) -> Result<Measured> {
