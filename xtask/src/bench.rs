@@ -5,6 +5,7 @@ mod dns;
 mod failover;
 mod placement;
 mod plot;
+mod redirect;
 mod report;
 mod server;
 mod stream;
@@ -45,6 +46,14 @@ pub(crate) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Redirects a second and core, against known servers (needs root and two cores).
+    Redirect {
+        /// Only these, as they are called in the result.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
     /// What a listener costs and how well it is served, against known servers and a bare loop (needs root and two cores).
     Stream {
         /// Only these, as they are called in the result.
@@ -74,6 +83,7 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             (failover::run(rounds, only)?, common)
         }
         Command::Placement { common } => (placement::run(common.quick)?, common),
+        Command::Redirect { only, common } => (redirect::run(common.quick, only)?, common),
         Command::Stream { only, common } => (stream::run(common.quick, only)?, common),
     };
     publish(&report, common)?;

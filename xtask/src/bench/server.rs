@@ -19,7 +19,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::clock::Stopwatch;
-pub(super) use node::Node;
+use node::Node;
+pub(super) use node::{DOMAIN, OTHER, answer};
 pub(super) use spent::Spent;
 
 /// The path that everybody listens to.
@@ -88,11 +89,32 @@ impl Server {
 
     /// autoradio with a source.
     pub(super) fn autoradio(programs: &Path) -> Result<Self> {
-        let node = Node::start(programs, &[])?;
+        let node = Node::start(programs)?;
         let source = node.source()?;
         let mut server = node.into_server();
         server.source = Some(source);
         Ok(server)
+    }
+
+    /// nginx that sends everybody elsewhere.
+    pub(super) fn nginx_redirecting(to: &str) -> Result<Self> {
+        let mut server = Self::new("nginx")?;
+        nginx::redirect(&mut server, to)?;
+        Ok(server)
+    }
+
+    /// HAProxy that sends everybody elsewhere.
+    pub(super) fn haproxy_redirecting(to: &str) -> Result<Self> {
+        let mut server = Self::new("haproxy")?;
+        haproxy::redirect(&mut server, to)?;
+        Ok(server)
+    }
+
+    /// autoradio that sends everybody elsewhere: a drained node with another one in its cluster.
+    pub(super) fn autoradio_redirecting(programs: &Path) -> Result<Self> {
+        let mut node = Node::start(programs)?;
+        node.send_everybody_elsewhere()?;
+        Ok(node.into_server())
     }
 
     /// What its programs, and their children, have spent and hold.

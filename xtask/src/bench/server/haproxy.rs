@@ -16,6 +16,11 @@ pub(super) fn proxy(server: &mut Server, backend: SocketAddr) -> Result<()> {
     start(server, &format!("server icecast {backend}"))
 }
 
+/// Answers everything with 302.
+pub(super) fn redirect(server: &mut Server, to: &str) -> Result<()> {
+    start(server, &format!("http-request redirect location {to} code 302"))
+}
+
 fn start(server: &mut Server, rule: &str) -> Result<()> {
     let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE)?;
     // A client's and a server's for each.

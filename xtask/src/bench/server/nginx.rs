@@ -15,6 +15,11 @@ pub(super) fn proxy(server: &mut Server, backend: SocketAddr) -> Result<()> {
     )
 }
 
+/// Answers everything with 302.
+pub(super) fn redirect(server: &mut Server, to: &str) -> Result<()> {
+    start(server, &format!("return 302 {to};"))
+}
+
 fn start(server: &mut Server, location: &str) -> Result<()> {
     let config = server.write("nginx.conf", &settings(server, location))?;
     let mut command = Command::new("nginx");

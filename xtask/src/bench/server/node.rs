@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use autoradio_lab::load::Source;
 use autoradio_lab::status::CreatedMount;
+use serde_json::json;
 
 use super::{MOUNT, Server, free_addresses};
 use crate::process;
@@ -16,6 +17,8 @@ use crate::process;
 /// The zone, and this node's name.
 pub(in crate::bench) const DOMAIN: &str = "radio.test";
 const NAME: &str = "node1";
+/// A node that is in the cluster's records only.
+pub(in crate::bench) const OTHER: &str = "node2";
 /// More than loopback can need, in Mbit/s.
 const MEGABITS: &str = "100000";
 const ANSWER: Duration = Duration::from_secs(2);
@@ -29,8 +32,8 @@ pub(in crate::bench) struct Node {
 }
 
 impl Node {
-    /// Starts it, with more flags, creates the mount and waits until it has its master.
-    pub(in crate::bench) fn start(programs: &Path, more: &[&str]) -> Result<Self> {
+    /// Starts it, creates the mount and waits until it has its master.
+    pub(in crate::bench) fn start(programs: &Path) -> Result<Self> {
         let mut server = Server::new("autoradio")?;
         let [dns, icecast, admin, etcd, peer] = free_addresses()?;
         let ports = [
@@ -46,10 +49,10 @@ impl Node {
         command.args(["--bwlimit", MEGABITS, "--admin-listen", &admin.to_string()]);
         command
             .args(ports.iter().flat_map(|(flag, at)| [(*flag).to_owned(), at.port().to_string()]));
-        command.arg("--state-dir").arg(server.folder.join("state")).args(more);
+        command.arg("--state-dir").arg(server.folder.join("state"));
         server.spawn("autoradio", command)?;
         server.wait_until("the node is ready", |_| {
-            get(admin, "/readyz").starts_with("HTTP/1.0 200")
+            answer(admin, "/readyz").starts_with("HTTP/1.0 200")
         })?;
         let radioctl = programs.join("radioctl");
         let made = ctl(&radioctl, etcd, &["create-mount", MOUNT, "-o", "json"])?;
@@ -57,7 +60,7 @@ impl Node {
             serde_json::from_str(&made).context("radioctl told of the mount in another form")?;
         let master = format!("\"master\":\"{NAME}\"");
         server.wait_until("the mount has its master", |_| {
-            get(admin, "/v1/status").contains(&master)
+            answer(admin, "/v1/status").contains(&master)
         })?;
         Ok(Self { server, radioctl, etcd, mount })
     }
@@ -65,6 +68,23 @@ impl Node {
     /// A source of the mount.
     pub(in crate::bench) fn source(&self) -> Result<Source> {
         Ok(Source::start(self.server.address, &self.mount)?)
+    }
+
+    /// Puts another node into the cluster's records and drains this one.
+    pub(super) fn send_everybody_elsewhere(&mut self) -> Result<()> {
+        let record = json!({
+            "schema": 1, "name": OTHER, "domain": DOMAIN, "addresses": ["127.0.0.2"],
+            "peer_address": "127.0.0.2", "http_port": 80, "icecast_port": 8000, "version": "0",
+        });
+        let mut etcdctl = Command::new("etcdctl");
+        etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &self.etcd.to_string(), "put"]);
+        etcdctl.args([&format!("/autoradio/v1/nodes/{OTHER}"), &record.to_string()]);
+        process::answer(&mut etcdctl).context("etcdctl could not put a node's record")?;
+        ctl(&self.radioctl, self.etcd, &["drain", NAME])?;
+        let address = self.server.address;
+        self.server.wait_until("everybody is sent elsewhere", |_| {
+            answer(address, MOUNT).starts_with("HTTP/1.0 302")
+        })
     }
 
     pub(super) fn into_server(self) -> Server {
@@ -79,7 +99,7 @@ fn ctl(radioctl: &Path, etcd: SocketAddr, words: &[&str]) -> Result<String> {
 }
 
 /// The whole answer; empty if there is none.
-fn get(server: SocketAddr, path: &str) -> String {
+pub(in crate::bench) fn answer(server: SocketAddr, path: &str) -> String {
     let exchange = || {
         let mut stream = TcpStream::connect(server)?;
         stream.set_read_timeout(Some(ANSWER))?;

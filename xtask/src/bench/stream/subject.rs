@@ -8,6 +8,9 @@ use nix::sys::resource::{Resource, getrlimit};
 use crate::bench::cores::SERVER_CORE;
 use crate::bench::server::Server;
 
+/// Descriptors that are not of listeners.
+const OWN_DESCRIPTORS: u64 = 400;
+
 /// One subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Subject {
@@ -47,11 +50,15 @@ impl Subject {
         }
     }
 
-    /// As many listeners as descriptors allow: of the crowd's process and the server's, which for a proxy has two of each; less
-    /// an eighth that autoradio keeps for other clients, twice.
+    /// As many listeners as descriptors allow: of the crowd's process and the server's, which for a proxy has two of each.
+    /// autoradio keeps a quarter for other clients and for its etcd and Icecast.
     pub(super) fn listeners_max(self) -> Result<u32> {
         let (_, descriptors) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        let each = if matches!(self, Self::Nginx | Self::Haproxy) { 2 } else { 1 };
-        Ok(u32::try_from(descriptors / each / 4 * 3)?)
+        let spared = descriptors.saturating_sub(OWN_DESCRIPTORS);
+        let listeners = match self {
+            Self::Nginx | Self::Haproxy => spared / 2,
+            Self::BareLoop | Self::Icecast | Self::Autoradio => spared / 4 * 3,
+        };
+        Ok(u32::try_from(listeners)?)
     }
 }
