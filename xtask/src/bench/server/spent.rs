@@ -31,7 +31,7 @@ impl Spent {
             if descends(*id, roots, &processes) {
                 spent.ticks += process.ticks;
                 if names.contains(&process.name.as_str()) {
-                    spent.rss_bytes += process.rss_bytes;
+                    spent.rss_bytes += rss_bytes(*id);
                 }
             }
         }
@@ -50,7 +50,6 @@ struct Process {
     name: String,
     parent: u32,
     ticks: u64,
-    rss_bytes: u64,
 }
 
 fn processes() -> Result<BTreeMap<u32, Process>> {
@@ -61,7 +60,7 @@ fn processes() -> Result<BTreeMap<u32, Process>> {
     Ok(ids.filter_map(process).collect())
 }
 
-/// After the name in brackets: state, parent, …, user time (14), system time (15), …, resident pages (24).
+/// After the name in brackets: state, parent, …, user time (14), system time (15).
 fn parse(stat: &str) -> Option<Process> {
     let (before, after_name) = stat.rsplit_once(')')?;
     let (_, name) = before.split_once('(')?;
@@ -71,8 +70,19 @@ fn parse(stat: &str) -> Option<Process> {
         name: name.to_owned(),
         parent: words.get(1)?.parse().ok()?,
         ticks: number(14)? + number(15)?,
-        rss_bytes: number(24)? * PAGE_BYTES,
     })
+}
+
+/// Counted page by page: what `stat` says lags behind by up to 64 pages for each core. 0 for one that has ended.
+fn rss_bytes(id: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+    rss_kib(&text).unwrap_or_default() * 1_024
+}
+
+/// The line `Rss:  1234 kB`.
+fn rss_kib(rollup: &str) -> Option<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    line.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 fn descends(id: u32, roots: &[u32], processes: &BTreeMap<u32, Process>) -> bool {
@@ -99,18 +109,25 @@ mod tests {
     fn a_process_with_a_strange_name_is_read() {
         let stat = "7 (a) b) S 3 7 7 0 -1 4194560 900 0 0 0 120 34 5 6 20 0 3 0 100 9000000 250 18";
         let name = "a) b".to_owned();
-        let want = Process { name, parent: 3, ticks: 154, rss_bytes: 250 * PAGE_BYTES };
+        let want = Process { name, parent: 3, ticks: 154 };
         assert_eq!(parse(stat), Some(want));
         assert_eq!(parse("7 (a) S 3"), None);
     }
 
     #[test]
     fn children_of_children_count_and_others_do_not() {
-        let process = |parent| Process { name: String::new(), parent, ticks: 1, rss_bytes: 0 };
+        let process = |parent| Process { name: String::new(), parent, ticks: 1 };
         let all =
             BTreeMap::from([(1, process(0)), (2, process(1)), (3, process(2)), (4, process(1))]);
         let of_two: Vec<u32> = all.keys().copied().filter(|id| descends(*id, &[2], &all)).collect();
         assert_eq!(of_two, [2, 3]);
+    }
+
+    #[test]
+    fn resident_memory_is_told_in_kib() {
+        let text =
+            "00400000-7ffd [rollup]\nRss:               42304 kB\nPss:               40000 kB\n";
+        assert_eq!(rss_kib(text), Some(42_304));
     }
 
     #[test]
