@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_PEERS_MAX, HTTP_REFUSALS_MAX,
-    HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_KEPT_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_PEERS_MAX,
+    HTTP_REFUSALS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
+use metrics::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -82,6 +83,8 @@ pub struct Front {
 #[derive(Clone)]
 struct Room {
     connections_max: usize,
+    /// Looked up once: a look-up by name for each connection costs more than the count.
+    connections: Gauge,
     places: Arc<Semaphore>,
     /// Places for telling clients that there is none of the others.
     refusals: Arc<Semaphore>,
@@ -94,6 +97,7 @@ impl Room {
     fn new(connections_max: usize, connections_per_address: u32) -> Self {
         Self {
             connections_max,
+            connections: metrics::gauge!("autoradio_http_connections"),
             places: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
             peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
@@ -111,7 +115,7 @@ impl Room {
             Err(_) if peers::is_node(shared, from) => None,
             Err(_) => return Err(FrontError::AddressFull),
         };
-        Ok(Place::new(permit, counted))
+        Ok(Place::new(permit, counted, self.connections.clone()))
     }
 }
 
@@ -119,18 +123,19 @@ impl Room {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     _counted: Option<Counted>,
+    connections: Gauge,
 }
 
 impl Place {
-    fn new(permit: OwnedSemaphorePermit, counted: Option<Counted>) -> Self {
-        metrics::gauge!("autoradio_http_connections").increment(1.0);
-        Self { _permit: permit, _counted: counted }
+    fn new(permit: OwnedSemaphorePermit, counted: Option<Counted>, connections: Gauge) -> Self {
+        connections.increment(1.0);
+        Self { _permit: permit, _counted: counted, connections }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        metrics::gauge!("autoradio_http_connections").decrement(1.0);
+        self.connections.decrement(1.0);
     }
 }
 
@@ -336,40 +341,60 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream, place: Place) {
-    if tcp::tune(&client).is_err() {
-        return;
+async fn serve(shared: &Shared, client: TcpStream, place: Place) {
+    let mut kept = serve_next(shared, client, place, HTTP_HEAD_MS_MAX).await;
+    while let Some((client, place)) = kept {
+        kept = serve_next(shared, client, place, HTTP_KEPT_MS_MAX).await;
     }
+}
+
+/// Serves one request whose head comes within `head_ms_max`. Returns the connection if there may be another one on it.
+async fn serve_next(
+    shared: &Shared,
+    mut client: TcpStream,
+    place: Place,
+    head_ms_max: u64,
+) -> Option<(TcpStream, Place)> {
     let sniffed = tokio::select! {
-        sniffed = sniff(&mut client, Duration::from_millis(HTTP_HEAD_MS_MAX)) => sniffed,
-        () = shared.cancel.cancelled() => return,
+        sniffed = sniff(&mut client, Duration::from_millis(head_ms_max)) => sniffed,
+        () = shared.cancel.cancelled() => return None,
     };
     let request = match sniffed {
         Ok(request) => request,
+        // One that was kept, and has not been used again.
+        Err(FrontError::ClientGone | FrontError::HeadTooSlow)
+            if head_ms_max == HTTP_KEPT_MS_MAX =>
+        {
+            return None;
+        }
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
-            return refuse(client, HttpVersion::Http10, &error).await;
+            refuse(client, HttpVersion::Http10, &error).await;
+            return None;
         }
     };
     let head = &request.head;
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
-    let served = match &route {
-        Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
-            return pages::serve(shared, client, &request).await;
-        }
+    match &route {
         Route::Listener(mount) => {
             return listener::serve(shared, client, &request, (mount, false), place).await;
         }
         Route::Landed(mount) => {
             return listener::serve(shared, client, &request, (mount, true), place).await;
         }
-        other => serve_sniffed(shared, &mut client, &request, other).await,
-    };
-    match served {
-        Ok(()) => {}
-        Err(error) => refuse(client, head.version, &error).await,
+        // A listener is tuned when it stays: most who are sent elsewhere have gone before that would matter.
+        _ if tcp::tune(&client).is_err() => {}
+        Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
+            pages::serve(shared, client, &request).await;
+        }
+        other => {
+            if let Err(error) = serve_sniffed(shared, &mut client, &request, other).await {
+                refuse(client, head.version, &error).await;
+            }
+        }
     }
+    None
 }
 
 async fn serve_sniffed(
