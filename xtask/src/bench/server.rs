@@ -78,7 +78,7 @@ impl Server {
         Ok(server)
     }
 
-    /// HAProxy in front of Icecast.
+    /// `HAProxy` in front of Icecast.
     pub(super) fn haproxy() -> Result<Self> {
         let mut server = Self::new("haproxy")?;
         let [backend] = free_addresses()?;
@@ -103,7 +103,7 @@ impl Server {
         Ok(server)
     }
 
-    /// HAProxy that sends everybody elsewhere.
+    /// `HAProxy` that sends everybody elsewhere.
     pub(super) fn haproxy_redirecting(to: &str) -> Result<Self> {
         let mut server = Self::new("haproxy")?;
         haproxy::redirect(&mut server, to)?;

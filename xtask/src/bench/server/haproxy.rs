@@ -1,4 +1,4 @@
-//! HAProxy with one thread.
+//! `HAProxy` with one thread.
 
 use std::net::SocketAddr;
 use std::process::Command;

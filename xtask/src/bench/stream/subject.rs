@@ -19,7 +19,7 @@ pub(super) enum Subject {
     Icecast,
     /// nginx in front of Icecast.
     Nginx,
-    /// HAProxy in front of Icecast.
+    /// `HAProxy` in front of Icecast.
     Haproxy,
     Autoradio,
 }
