@@ -191,7 +191,7 @@ mod tests {
     fn who_has_a_burst_and_a_second_each_second_is_served_until_a_silence() {
         let second = Duration::from_secs;
         let mut heard = listener();
-        heard.take(&[HEAD, &[0; 65_536]].concat(), second(2)).unwrap();
+        heard.take(&[HEAD, &vec![0; 65_536]].concat(), second(2)).unwrap();
         for at in 3..20 {
             heard.take(&[0; 16_000], second(at)).unwrap();
         }
