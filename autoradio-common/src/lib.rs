@@ -9,6 +9,7 @@
 
 pub mod cookie;
 pub mod limits;
+pub mod names;
 pub mod prefix;
 pub mod rate;
 pub mod settings;

@@ -36,12 +36,16 @@ pub const VARIANTS_PER_NAME_MAX: usize = 256;
 pub const VARIANT_BYTES_MAX: usize = 512;
 /// Names of one zone generation in the kernel: all nodes, all mounts, and some to spare. Of more, userspace answers the rest.
 pub const KERNEL_NAMES_MAX: u32 = 16_384;
+/// Places of the kernel's table where names are looked for first. It is never more than half full, so that ways are short.
+pub const KERNEL_NAME_HOMES: u32 = 2 * KERNEL_NAMES_MAX;
+/// Places that the kernel looks for a name in. Userspace answers for a name that has no place there, as for those over the limit.
+pub const KERNEL_NAME_PROBES_MAX: u32 = 16;
 /// Variants of one zone generation in the kernel: those of the listeners' answers in both families, and of each node in both
 /// families its own and those of the mounts it holds.
 pub const KERNEL_VARIANTS_MAX: u32 = 5_120;
 /// Slot tables of one zone generation in the kernel: one for each set of several variants that differs from the others.
 pub const KERNEL_SLOT_TABLES_MAX: u32 = 64;
-/// Client prefixes whose rate the kernel remembers; of more, those least recently heard are forgotten.
+/// Client prefixes whose rate the kernel knows at one time; those that owe least are forgotten for new ones.
 pub const KERNEL_PREFIXES_MAX: u32 = 65_536;
 /// Bytes of the ring buffer of traced queries: about 2 000 of them. A full one loses what comes next.
 pub const KERNEL_TRACE_BYTES: u32 = 256 * 1024;
@@ -143,6 +147,16 @@ pub const HTTP_DIRECT_CHECKS_PER_S: u32 = 5;
 pub const HTTP_DIRECT_CHECKS_BURST: u32 = 10;
 /// Passwords remembered as right, one for each mount, so that a client that connects again costs no new check.
 pub const HTTP_PASSWORDS_REMEMBERED_MAX: usize = MOUNTS_MAX;
+/// Longest line with which a `SHOUTcast` source logs in, in bytes: a mount's path, encoded, and a password.
+pub const HTTP_LOGIN_BYTES_MAX: usize = 1_100;
+/// Programs that are asked at one time who may listen, and as many that are told who has left.
+pub const HTTP_AUTH_ASKING_MAX: usize = 64;
+/// Longest time until such a program has answered, the wait for a turn included, in milliseconds.
+pub const HTTP_AUTH_MS_MAX: u64 = 5_000;
+/// Listeners that have left of whom a program is still to be told; of more it is not.
+pub const HTTP_AUTH_WAITING_MAX: usize = 4_096;
+/// Longest time after the front was told to stop that programs are told of who has left, in milliseconds.
+pub const HTTP_AUTH_TOLD_LATE_MS_MAX: u64 = 1_000;
 /// Longest chunk-size line or trailer section of a chunked body, in bytes.
 pub const HTTP_CHUNK_LINE_BYTES_MAX: usize = 4 * 1024;
 /// Buffer of one source tunnel in each direction, in bytes.

@@ -27,9 +27,14 @@ pub struct TraceFilter {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelSettings {
-    /// Monotonic clock, in nanoseconds, until which the program may answer. The daemon pushes it ahead. The program reads the
-    /// coarse form of that clock, which lags by a tick (10 ms at most).
+    /// Tick clock, in nanoseconds, until which the program may answer. The daemon pushes it ahead.
     pub lease_until_ns: u64,
+    /// Length of the kernel's tick (1 to 10 ms), in nanoseconds. The tick clock is the number of ticks (`jiffies`) times this:
+    /// the program reads it in one instruction, where the coarse monotonic clock, from which it differs by a constant, costs a
+    /// call. Like that one it stands still while the machine sleeps.
+    pub tick_ns: u64,
+    /// Chooses the sets of the rates: see [`RateSet`](crate::rate::RateSet).
+    pub rate_secret: u64,
     /// Generation of the zone in force, 1 and up; 0: none. Its lowest bit says which half of the maps it is in.
     pub generation: u32,
     /// The flags above.
@@ -52,7 +57,7 @@ pub struct KernelSettings {
 
 const _: () = {
     assert!(size_of::<TraceFilter>() == 8 + NAME_KEY_BYTES);
-    let plain = 24 + size_of::<RateLimit>() + size_of::<CookieKeys>() + size_of::<TraceFilter>();
+    let plain = 40 + size_of::<RateLimit>() + size_of::<CookieKeys>() + size_of::<TraceFilter>();
     assert!(size_of::<KernelSettings>() == plain + LOCAL_ADDRESSES_MAX * 20);
 };
 

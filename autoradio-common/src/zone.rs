@@ -1,49 +1,46 @@
 //! The zone as the kernel holds it: names, records, slot tables, variants.
 //!
-//! All structs are `repr(C)` without padding, of plain integers, so that every bit pattern is valid and the kernel's hash
-//! of a key covers defined bytes only. Sizes are asserted here and checked again against the maps when they are opened.
+//! All structs are `repr(C)` without padding, of plain integers, so that every bit pattern is valid. Sizes are asserted here
+//! and checked again against the maps when they are opened.
 
-use crate::limits::{NAME_BYTES_MAX, SLOTS, VARIANT_BYTES_MAX};
+use crate::limits::{
+    KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX, NAME_BYTES_MAX, SLOTS, VARIANT_BYTES_MAX,
+};
 use crate::wire::{OPT_RECORD, sum_words};
 
-/// Bytes of a name's key: the wire name of [`crate::limits::NAME_BYTES_MAX`], and one byte that names the zone's half.
+/// Bytes of a name's key: the wire name of [`crate::limits::NAME_BYTES_MAX`], filled up to whole words.
 pub const NAME_KEY_BYTES: usize = 64;
 
-/// A name in one half of the zone's maps.
-///
-/// Two generations of a zone stand beside each other while one takes over: the odd in one half, the even in the other.
+/// A name that the kernel can look up.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NameKey {
-    /// Wire name, lower case, with its root label, zero-filled; the last byte is 1 and the half's number, 0 or 1.
+    /// Wire name, lower case, with its root label, zero-filled.
     pub bytes: [u8; NAME_KEY_BYTES],
 }
 
 impl NameKey {
-    /// The key of a wire name in lower case under a generation; `None` where the name is longer than the kernel's names.
+    /// The key of a wire name in lower case; `None` where the name is longer than the kernel's names.
     ///
     /// Also `None` for a name with a zero byte in a label: the program takes the first zero for the name's end.
-    pub fn new(name_lower: &[u8], generation: u32) -> Option<Self> {
+    pub fn new(name_lower: &[u8]) -> Option<Self> {
         let zero = name_lower.iter().position(|byte| *byte == 0)?;
         if zero + 1 != name_lower.len() || name_lower.len() > NAME_BYTES_MAX {
             return None;
         }
         let mut bytes = [0; NAME_KEY_BYTES];
         bytes[..name_lower.len()].copy_from_slice(name_lower);
-        bytes[NAME_KEY_BYTES - 1] = half_mark(generation);
         Some(Self { bytes })
     }
 
-    /// What the map of names is asked with: eight bytes are found in half the time of sixty-four.
+    /// What decides about the name's place in the table: see [`names`](crate::names).
     ///
-    /// Over the words up to the name's end; the program makes the same while it reads the name. Two names may have one hash,
-    /// so whoever finds a [`NamedRecord`] compares its key.
+    /// Over the words up to the name's end; the program makes the same while it reads the name.
     pub fn hash(&self) -> u64 {
-        let mut hash = u64::from(self.bytes[NAME_KEY_BYTES - 1]);
-        let name = &self.bytes[..NAME_KEY_BYTES - 1];
-        for bytes in name.chunks(8) {
+        let mut hash = 0;
+        for bytes in self.bytes.chunks_exact(8) {
             let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
+            word.copy_from_slice(bytes);
             hash = hash_word(hash, u64::from_le_bytes(word));
             if word.contains(&0) {
                 break;
@@ -61,15 +58,11 @@ pub const fn hash_word(hash: u64, word: u64) -> u64 {
 }
 
 /// Which half of the maps a generation stands in: 0 or 1.
+///
+/// Two generations of a zone stand beside each other while one takes over: the odd in one half, the even in the other.
 #[inline(always)]
 pub const fn half(generation: u32) -> u32 {
     generation & 1
-}
-
-/// The last byte of the keys of a generation.
-#[inline(always)]
-pub const fn half_mark(generation: u32) -> u8 {
-    1 + half(generation) as u8
 }
 
 /// The answers to one question, drawn by slot.
@@ -77,13 +70,13 @@ pub const fn half_mark(generation: u32) -> u8 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AnswerRef {
     /// Index of the first variant in the variants map; [`NONE`]: the kernel does not answer this.
-    pub variants_first: u32,
+    pub variants_first: u16,
     /// Index of the slot table; [`NONE`]: there is one variant.
-    pub slot_table: u32,
+    pub slot_table: u16,
 }
 
 /// No index.
-pub const NONE: u32 = u32::MAX;
+pub const NONE: u16 = u16::MAX;
 
 impl AnswerRef {
     /// Nothing the kernel could answer.
@@ -110,16 +103,6 @@ pub struct NameRecord {
     pub soa: AnswerRef,
     /// Every other type that is a record's: no data, with the SOA.
     pub no_data: AnswerRef,
-}
-
-/// What the map of names holds.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NamedRecord {
-    /// The name, which its hash alone does not prove.
-    pub key: NameKey,
-    /// What is answered about it.
-    pub record: NameRecord,
 }
 
 /// What holds for one half as a whole.
@@ -193,9 +176,10 @@ impl Variant {
 
 const _: () = {
     assert!(size_of::<NameKey>() == NAME_KEY_BYTES);
-    assert!(size_of::<NameRecord>() == 5 * 8);
-    assert!(size_of::<NamedRecord>() == NAME_KEY_BYTES + 5 * 8);
-    assert!(size_of::<ZoneHead>() == NAME_KEY_BYTES + 12);
+    assert!(size_of::<NameRecord>() == 5 * 4);
+    assert!(2 * KERNEL_VARIANTS_MAX <= NONE as u32);
+    assert!(2 * KERNEL_SLOT_TABLES_MAX <= NONE as u32);
+    assert!(size_of::<ZoneHead>() == NAME_KEY_BYTES + 8);
     assert!(size_of::<SlotTable>() == SLOTS);
     assert!(size_of::<Variant>() == 16 + VARIANT_ROOM);
     assert!(VARIANT_ROOM >= VARIANT_BYTES_MAX + OPT_RECORD.len());
@@ -204,16 +188,14 @@ const _: () = {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{NamedRecord, SlotTable, Variant, ZoneHead};
+    use super::{SlotTable, Variant, ZoneHead};
 
     // SAFETY: `repr(C)` and plain integers; the size asserted above is the sum of the fields, so there is no padding and
     // every bit pattern is valid.
-    unsafe impl aya::Pod for NamedRecord {}
-    // SAFETY: as for `NamedRecord`.
     unsafe impl aya::Pod for ZoneHead {}
-    // SAFETY: as for `NamedRecord`.
+    // SAFETY: as for `ZoneHead`.
     unsafe impl aya::Pod for SlotTable {}
-    // SAFETY: as for `NamedRecord`.
+    // SAFETY: as for `ZoneHead`.
     unsafe impl aya::Pod for Variant {}
 }
 
@@ -222,23 +204,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_key_is_the_name_filled_with_zeros_and_its_half() {
-        let key = NameKey::new(b"\x05radio\x03com\x00", 7).expect("short enough").bytes;
+    fn the_key_is_the_name_filled_with_zeros() {
+        let key = NameKey::new(b"\x05radio\x03com\x00").expect("short enough").bytes;
         assert_eq!(&key[..11], b"\x05radio\x03com\x00");
-        assert!(key[11..63].iter().all(|byte| *byte == 0));
-        assert_eq!((key[63], NameKey::new(b"\x00", 8).expect("the root").bytes[63]), (2, 1));
+        assert!(key[11..].iter().all(|byte| *byte == 0));
     }
 
     #[test]
-    fn a_names_hash_tells_halves_and_ends_apart() {
-        let hash = |name: &[u8], generation| NameKey::new(name, generation).expect("short").hash();
+    fn a_names_hash_is_over_the_words_up_to_its_end() {
+        let hash = |name: &[u8]| NameKey::new(name).expect("short").hash();
         let name = b"\x05radio\x03com\x00";
-        assert_ne!(hash(name, 1), hash(name, 2));
-        assert_ne!(hash(name, 1), hash(b"\x05radio\x03con\x00", 1));
-        assert_ne!(hash(b"\x06sevens\x00", 1), hash(b"\x07sevens-\x00", 1));
+        assert_ne!(hash(name), hash(b"\x05radio\x03con\x00"));
+        assert_ne!(hash(b"\x06sevens\x00"), hash(b"\x07sevens-\x00"));
         let words = [0x6303_6f69_6461_7205_u64, 0x6d6f];
-        let by_words = words.into_iter().fold(u64::from(half_mark(1)), hash_word);
-        assert_eq!(hash(name, 1), by_words, "as the program hashes");
+        assert_eq!(hash(name), words.into_iter().fold(0, hash_word), "as the program hashes");
     }
 
     #[test]
@@ -250,10 +229,10 @@ mod tests {
             ("a zero in a label", b"\x03a\x00b\x00"),
             ("no end", b"\x03com"),
         ] {
-            assert_eq!(NameKey::new(name, 1), None, "{why}");
+            assert_eq!(NameKey::new(name), None, "{why}");
         }
         (long[0], long[62]) = (61, 0);
-        assert!(NameKey::new(&long[..63], 1).is_some());
+        assert!(NameKey::new(&long[..63]).is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Judges who asks: the network a client counts as, and its rate.
 
 use autoradio_common::prefix::{of_v4, of_v6};
-use autoradio_common::rate::{Bucket, Rate};
+use autoradio_common::rate::Rate;
 use autoradio_common::settings::KernelSettings;
 
 use crate::maps::{self, Scratch};
@@ -21,11 +21,8 @@ pub fn prefix(family: Family, scratch: &Scratch) -> u64 {
 #[inline(always)]
 pub fn rate(family: Family, settings: &KernelSettings, now_ns: u64, scratch: &Scratch) -> Rate {
     let prefix = prefix(family, scratch);
-    if let Some(bucket) = maps::bucket(&prefix) {
-        return bucket.take(&settings.rate, now_ns);
+    match maps::rate_set(prefix, settings.rate_secret) {
+        Some(set) => set.take(prefix, &settings.rate, now_ns),
+        None => Rate::Answer, // Never: the index is masked.
     }
-    let mut bucket = Bucket::default();
-    let rate = bucket.take(&settings.rate, now_ns);
-    maps::add_bucket(&prefix, &bucket);
-    rate
 }

@@ -41,8 +41,9 @@ const V4_BYTES: usize = Family::V4.message_offset() + HEADER_BYTES;
 /// The same over IPv6.
 const V6_BYTES: usize = Family::V6.message_offset() + HEADER_BYTES;
 
+/// Some of the bytes of a view.
 #[inline(always)]
-fn get<const BYTES: usize>(frame: &[u8], at: usize) -> [u8; BYTES] {
+pub fn get<const BYTES: usize>(frame: &[u8], at: usize) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
     bytes.copy_from_slice(&frame[at..at + BYTES]);
     bytes

@@ -20,6 +20,7 @@ use autoradio_common::rate::Rate;
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::verdict::{Fate, Verdict};
 use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::generated::bpf_jiffies64;
 use aya_ebpf::programs::XdpContext;
 
 use maps::Scratch;
@@ -38,6 +39,16 @@ pub fn run(ctx: &XdpContext) -> u32 {
         Fate::Dropped => xdp_action::XDP_DROP,
         Fate::Passed => xdp_action::XDP_PASS,
     }
+}
+
+/// Writes the number of the kernel's ticks over the start of the frame: how the daemon, which runs this on a frame of its own,
+/// learns the time on the clock that the program reads.
+#[inline(always)]
+pub fn tell_ticks(ctx: &XdpContext) -> u32 {
+    let Some(to) = packet::bytes_at::<8>(ctx, 0) else { return xdp_action::XDP_ABORTED };
+    // SAFETY: a helper without arguments.
+    *to = unsafe { bpf_jiffies64() }.to_ne_bytes();
+    xdp_action::XDP_PASS
 }
 
 /// The way of a datagram to port 53, looked at from outside.
@@ -72,7 +83,7 @@ fn try_answer(
     }
     let query = query::parse(ctx, datagram, scratch, generation)?;
     let mut answer = zone::look_up(&query, datagram.family, settings, scratch)?;
-    let options = options::reply(&query, datagram.family, settings, scratch);
+    let options = options::reply(ctx, &query, datagram.family, settings, scratch);
     if settings.rate.is_on() && !options.has_valid_cookie {
         match client::rate(datagram.family, settings, now_ns, scratch) {
             Rate::Answer => {}

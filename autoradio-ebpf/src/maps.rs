@@ -1,30 +1,35 @@
 //! The maps: the zone, the settings, the counters, and each CPU's scratch space.
 
 use autoradio_common::limits::{
-    KERNEL_LATENCY_BUCKETS, KERNEL_NAMES_MAX, KERNEL_PREFIXES_MAX, KERNEL_SLOT_TABLES_MAX,
+    KERNEL_LATENCY_BUCKETS, KERNEL_NAME_PROBES_MAX, KERNEL_PREFIXES_MAX, KERNEL_SLOT_TABLES_MAX,
     KERNEL_TRACE_BYTES, KERNEL_VARIANTS_MAX,
 };
+use autoradio_common::names::{self, NAME_PLACES, NamedRecord};
 use autoradio_common::prefix::{GOLDEN_GAMMA, sticky_draw};
-use autoradio_common::rate::Bucket;
+use autoradio_common::rate::{RATE_WAYS, RateSet, set_index};
 use autoradio_common::settings::KernelSettings;
 use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
 use autoradio_common::zone::{
-    NAME_KEY_BYTES, NameRecord, NamedRecord, SlotTable, Variant, ZoneHead,
+    NAME_KEY_BYTES, NameRecord, SlotTable, Variant, ZoneHead, half,
 };
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::ring_buf::RingBufEntry;
-use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf};
+use aya_ebpf::maps::{Array, PerCpuArray, RingBuf};
 
 /// Bytes of a message that can be read by a masked offset: a power of two above the longest query's.
-const MESSAGE_ROOM: usize = 1024;
+pub const MESSAGE_ROOM: usize = 1024;
 /// Where the message starts in the buffer, in bytes, so that the name starts at a whole word.
 pub const MESSAGE_AT: usize = 4;
 /// Words of the message buffer: reads at a masked offset stay inside.
 const MESSAGE_WORDS: usize = (MESSAGE_AT + MESSAGE_ROOM + 8) / 8 + 1;
 /// Words of a name's key.
 pub const KEY_WORDS: usize = NAME_KEY_BYTES / 8;
+
+/// Sets of the rates.
+const RATE_SETS: u32 = KERNEL_PREFIXES_MAX / RATE_WAYS as u32;
+const _: () = assert!(RATE_SETS.is_power_of_two());
 
 /// Room to work in: the BPF stack holds 512 bytes only, and what stands here the verifier does not follow, which keeps the
 /// paths through the program that it must tell apart few.
@@ -82,7 +87,7 @@ pub struct Given {
 
 // Two generations of the zone stand beside each other while one takes over.
 #[map]
-static NAMES: HashMap<u64, NamedRecord> = HashMap::with_max_entries(2 * KERNEL_NAMES_MAX, 0);
+static NAMES: Array<NamedRecord> = Array::with_max_entries(2 * NAME_PLACES, 0);
 #[map]
 static SLOT_TABLES: Array<SlotTable> = Array::with_max_entries(2 * KERNEL_SLOT_TABLES_MAX, 0);
 #[map]
@@ -98,7 +103,7 @@ static LATENCY: PerCpuArray<u64> = PerCpuArray::with_max_entries(KERNEL_LATENCY_
 #[map]
 static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 #[map]
-static RATES: LruHashMap<u64, Bucket> = LruHashMap::with_max_entries(KERNEL_PREFIXES_MAX, 0);
+static RATES: Array<RateSet> = Array::with_max_entries(RATE_SETS, 0);
 #[map]
 static TRACE: RingBuf = RingBuf::with_byte_size(KERNEL_TRACE_BYTES, 0);
 
@@ -133,11 +138,14 @@ impl Scratch {
         unsafe { self.message.as_ptr().cast::<u8>().add(inside) }
     }
 
-    /// Whether the name looked up is that of a record.
+    /// Whether the name looked up, of so many bytes, is that of a record. Both are filled with zeros up to a whole word.
     #[inline(always)]
-    pub fn is_name_of(&self, named: &NamedRecord) -> bool {
+    fn is_name_of(&self, named: &NamedRecord, name_bytes: usize) -> bool {
         let mut differs = 0;
         for index in 0..KEY_WORDS {
+            if 8 * index >= name_bytes {
+                break;
+            }
             let mut word = [0; 8];
             word.copy_from_slice(&named.key.bytes[8 * index..8 * index + 8]);
             differs |= u64::from_ne_bytes(word) ^ self.key[index];
@@ -242,13 +250,33 @@ pub fn scratch() -> Option<&'static mut Scratch> {
     Some(unsafe { &mut *scratch })
 }
 
-/// The record of the name in the scratch space, whose hash is given.
+/// The record of the name in the scratch space, of so many bytes and with this hash, in the half of a generation.
 #[inline(always)]
-pub fn record(hash: u64, scratch: &Scratch) -> Option<&'static NameRecord> {
-    // SAFETY: the half of the map that holds the record is written again only some milliseconds after it was in force,
-    // when this run is long over (`dataplane/kernel/publish.rs`).
-    let named = unsafe { NAMES.get(&hash) }?;
-    if scratch.is_name_of(named) { Some(&named.record) } else { None }
+pub fn record(
+    generation: u32,
+    hash: u64,
+    name_bytes: usize,
+    scratch: &mut Scratch,
+) -> Option<&'static NameRecord> {
+    let named = tagged(half(generation) * NAME_PLACES + names::home(hash), names::tag(hash))?;
+    // What is learned of the length while words are compared is forgotten again: else all that follows is walked for each.
+    let name_bytes = scratch.seen.forgotten(name_bytes);
+    scratch.is_name_of(named, name_bytes).then_some(&named.record)
+}
+
+/// The first place from one on that has this tag. Where one has it, the name looked for stands nowhere else: see [`names`].
+#[inline(always)]
+fn tagged(first: u32, tag: u32) -> Option<&'static NamedRecord> {
+    for probe in 0..KERNEL_NAME_PROBES_MAX {
+        let named = NAMES.get(first + probe)?;
+        if named.tag == tag {
+            return Some(named);
+        }
+        if named.tag == names::EMPTY {
+            break;
+        }
+    }
+    None
 }
 
 /// A slot table.
@@ -269,19 +297,14 @@ pub fn zone(half: u32) -> Option<&'static ZoneHead> {
     ZONES.get(half)
 }
 
-/// The bucket of a client prefix; `None` where it has none yet.
+/// The set in which the bucket of a client prefix stands.
 #[inline(always)]
-pub fn bucket(prefix: &u64) -> Option<&'static mut Bucket> {
-    let bucket = RATES.get_ptr_mut(prefix)?;
+pub fn rate_set(prefix: u64, secret: u64) -> Option<&'static mut RateSet> {
+    let set = RATES.get_ptr_mut(set_index(prefix, secret, RATE_SETS as usize) as u32)?;
     // SAFETY: elements live as long as the program. Another CPU may write the same one: then one of both answers is not
-    // counted, or the element has just become another prefix's; each word stays whole, and both do no harm.
-    Some(unsafe { &mut *bucket })
-}
-
-/// Remembers the bucket of a new prefix. Where that fails the next query tries again.
-#[inline(always)]
-pub fn add_bucket(prefix: &u64, bucket: &Bucket) {
-    let _ = RATES.insert(prefix, bucket, 0);
+    // counted, or counted on the bill of a prefix that takes the same cell just now; each word stays whole, and both do no
+    // harm.
+    Some(unsafe { &mut *set })
 }
 
 /// Room for a traced query; `None` while the buffer is full.

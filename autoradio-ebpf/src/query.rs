@@ -9,10 +9,11 @@ use autoradio_common::verdict::Verdict;
 use autoradio_common::wire::{
     CLASS_IN, FLAG_RESPONSE, FLAG_TRUNCATED, HEADER_BYTES, MASK_OPCODE, OPT_RECORD, TYPE_OPT,
 };
-use autoradio_common::zone::{half_mark, hash_word};
+use autoradio_common::zone::hash_word;
 use aya_ebpf::helpers::generated::bpf_xdp_load_bytes;
 use aya_ebpf::programs::XdpContext;
 
+use crate::headers::get;
 use crate::maps::{KEY_WORDS, MESSAGE_AT, Scratch, clear, forgotten};
 use crate::options;
 use crate::packet::{Datagram, Family, bytes_at};
@@ -65,7 +66,7 @@ pub fn parse(
     if !plain || (counts != COUNTS && counts != COUNTS_OPT) {
         return Err(Verdict::PassNotQuery);
     }
-    let (name_bytes, name_sum, name_hash) = parse_name(scratch, half_mark(generation))?;
+    let (name_bytes, name_sum, name_hash) = parse_name(scratch)?;
     let question_end = HEADER_BYTES + name_bytes + 4;
     if question_end > datagram.message_bytes || scratch.word(question_end - 2) != CLASS_IN {
         return Err(Verdict::PassQuestion);
@@ -84,7 +85,7 @@ pub fn parse(
         reply_bytes_max: usize::from(DNS_UDP_BYTES_PLAIN),
     };
     if query.edns {
-        parse_opt(scratch, question_end, datagram.message_bytes, &mut query)?;
+        parse_opt(ctx, datagram, scratch, question_end, &mut query)?;
     } else if question_end != datagram.message_bytes {
         return Err(Verdict::PassNotQuery);
     }
@@ -148,8 +149,8 @@ fn load_words<const OFFSET: usize>(
 /// A name in the zone has no zero before its end, so where the key is found the labels are right too. Where it is not,
 /// `zone` walks them.
 #[inline(always)]
-fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64, u64), Verdict> {
-    let (mut name_bytes, mut sum, mut hash) = (0, 0, u64::from(mark));
+fn parse_name(scratch: &mut Scratch) -> Result<(usize, u64, u64), Verdict> {
+    let (mut name_bytes, mut sum, mut hash) = (0, 0, 0);
     clear(&mut scratch.key);
     for index in 0..KEY_WORDS {
         let word = u64::from_le(scratch.message[(MESSAGE_AT + HEADER_BYTES) / 8 + index]);
@@ -173,7 +174,6 @@ fn parse_name(scratch: &mut Scratch, mark: u8) -> Result<(usize, u64, u64), Verd
         scratch.seen.name_bytes = 0;
         return Err(Verdict::PassQuestion);
     }
-    scratch.key[KEY_WORDS - 1] |= u64::from(mark) << 56;
     Ok((name_bytes, sum, hash))
 }
 
@@ -187,31 +187,42 @@ const fn lower_case(word: u64) -> u64 {
     word | upper >> 2
 }
 
+/// What must stand at the start of an OPT record, as a little-endian word: the root's name, the type, version 0; and where.
+const OPT_START: u64 = (TYPE_OPT.to_be() as u64) << 8;
+const OPT_START_MASK: u64 = 0x00ff_0000_00ff_ffff;
+
 /// Reads the OPT record, which must be the message's last bytes.
+///
+/// From the packet: see `options::cookie_words`.
 #[inline(always)]
 fn parse_opt(
+    ctx: &XdpContext,
+    datagram: &Datagram,
     scratch: &mut Scratch,
     start: usize,
-    end: usize,
     query: &mut Query,
 ) -> Result<(), Verdict> {
-    let options = start + OPT_RECORD.len();
+    let (family, end, options) =
+        (datagram.family, datagram.message_bytes, start + OPT_RECORD.len());
     if options > end {
         return Err(Verdict::PassEdns);
     }
-    let version = scratch.byte(start + 6);
-    let options_bytes = usize::from(scratch.word(start + 9));
-    let opt = scratch.byte(start) == 0 && scratch.word(start + 1) == TYPE_OPT;
-    if !opt || version != 0 || options + options_bytes != end {
+    let opt = bytes_at::<{ OPT_RECORD.len() }>(ctx, family.message_offset() + start);
+    let opt = opt.ok_or(Verdict::PassEdns)?;
+    let first = u64::from_le_bytes(get(opt, 0));
+    let options_bytes = usize::from(u16::from_be_bytes(get(opt, 9)));
+    if first & OPT_START_MASK != OPT_START || options + options_bytes != end {
         return Err(Verdict::PassEdns);
     }
     if options_bytes != 0 {
         query.options = true;
-        if !options::read(scratch, options, end) {
+        let read = options::is_whole_cookie(ctx, family, scratch, options, end)
+            || options::read(scratch, options, end);
+        if !read {
             return Err(Verdict::PassEdns);
         }
     }
-    let bytes = scratch.word(start + 3).clamp(DNS_UDP_BYTES_PLAIN, DNS_UDP_BYTES_MAX);
-    query.reply_bytes_max = usize::from(bytes);
+    let bytes = ((first >> 24) as u16).swap_bytes();
+    query.reply_bytes_max = usize::from(bytes.clamp(DNS_UDP_BYTES_PLAIN, DNS_UDP_BYTES_MAX));
     Ok(())
 }

@@ -17,7 +17,7 @@ use aya_ebpf::programs::XdpContext;
 
 use crate::headers::{Asked, Message, fold, write_v4, write_v6};
 use crate::maps::{MESSAGE_AT, OPTIONS_WORDS, Scratch};
-use crate::options::{COOKIE_AT, Options, SUBNET_AT};
+use crate::options::{COOKIE_AT, COOKIE_OPTION_BYTES, Options, SUBNET_AT};
 use crate::packet::{Datagram, Family, UDP_BYTES, bytes_at};
 use crate::query::Query;
 use crate::zone::{Answer, KIND_TRUNCATED};
@@ -220,6 +220,10 @@ fn write_rest(
     if options.bytes == 0 {
         return Ok(());
     }
+    let length_at = start + layout.records + OPT_LENGTH_AT;
+    if options.at == COOKIE_AT - 2 && options.bytes == COOKIE_OPTION_BYTES {
+        return write_cookie(ctx, length_at, scratch);
+    }
     let bytes = options.bytes + 2;
     // Each place by itself: the verifier adds the largest of both to the largest of both lengths.
     let (at, bytes_max) = if options.at == COOKIE_AT - 2 {
@@ -231,8 +235,25 @@ fn write_rest(
         return Err(Verdict::DropWriteFailed); // Never: for the verifier.
     }
     let from = scratch.options.as_mut_ptr().cast::<c_void>().wrapping_byte_add(at);
-    store(ctx, (start + layout.records + OPT_LENGTH_AT) as u32, from, bytes as u32)
+    store(ctx, length_at as u32, from, bytes as u32)
 }
+
+/// Bytes of the words that a cookie option stands in, with the length of all options and two zeros before it.
+const COOKIE_ROOM: usize = COOKIE_AT + COOKIE_OPTION_BYTES;
+
+/// Writes the length of the options and a cookie that is the only one, word by word. The two zeros before go over those that
+/// the OPT record ends in before its length.
+#[inline(always)]
+fn write_cookie(ctx: &XdpContext, length_at: usize, scratch: &Scratch) -> Result<(), Verdict> {
+    let at = (length_at - (COOKIE_AT - 2)) & 2047; // More than it can be: for the verifier.
+    let room = bytes_at::<COOKIE_ROOM>(ctx, at).ok_or(Verdict::DropWriteFailed)?;
+    for (index, to) in room.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        *to = scratch.options[index].to_ne_bytes();
+    }
+    Ok(())
+}
+
+const _: () = assert!(COOKIE_ROOM.is_multiple_of(8) && OPT_RECORD[7] | OPT_RECORD[8] == 0);
 
 /// Words of records that are short: those of eight addresses with the OPT record.
 const SHORT_WORDS: usize = 17;

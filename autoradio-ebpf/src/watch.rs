@@ -4,14 +4,14 @@ use autoradio_common::limits::KERNEL_LATENCY_BUCKETS;
 use autoradio_common::settings::{FLAG_HISTOGRAM, KernelSettings};
 use autoradio_common::trace::TraceEvent;
 use autoradio_common::verdict::Verdict;
-use aya_ebpf::helpers::generated::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 
 use crate::maps::{self, KEY_WORDS, Scratch};
 use crate::packet::{Datagram, Family};
 
 /// One run, watched.
 pub struct Watch {
-    /// The time at its start, as exact as a tick of the kernel's.
+    /// The tick clock at its start.
     pub now_ns: u64,
     /// The exact time, if it is wanted; otherwise 0.
     start_ns: u64,
@@ -25,7 +25,7 @@ pub struct Watch {
 pub fn start(settings: &KernelSettings, datagram: &Datagram, scratch: &mut Scratch) -> Watch {
     let exact = settings.flags & FLAG_HISTOGRAM != 0;
     // SAFETY: helpers without arguments.
-    let now_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    let now_ns = unsafe { bpf_jiffies64() }.wrapping_mul(settings.tick_ns);
     // SAFETY: as above.
     let start_ns = if exact { unsafe { bpf_ktime_get_ns() } } else { 0 };
     scratch.seen.clear();
@@ -38,7 +38,7 @@ impl Watch {
     /// Ends with a verdict.
     #[inline(always)]
     pub fn end(&self, settings: &KernelSettings, verdict: Verdict, scratch: &Scratch) {
-        if settings.trace.until_ns > self.now_ns {
+        if settings.trace.until_ns != 0 {
             trace(self, settings, verdict, scratch);
         }
         if self.start_ns != 0 {
@@ -52,14 +52,18 @@ impl Watch {
 
 const _: () = assert!(KERNEL_LATENCY_BUCKETS == u32::BITS as usize);
 
-/// Shows the query, unless another name is wanted or nobody reads fast enough.
+/// Shows the query, unless nobody looks any more, another name is wanted, or nobody reads fast enough.
 #[inline(never)]
 fn trace(watch: &Watch, settings: &KernelSettings, verdict: Verdict, scratch: &Scratch) {
+    // SAFETY: a helper without arguments.
+    let at_ns = unsafe { bpf_ktime_get_coarse_ns() };
+    if at_ns >= settings.trace.until_ns {
+        return;
+    }
     let seen = &scratch.seen;
     let mut name = [0; KEY_WORDS];
     if seen.name_bytes != 0 {
         name = scratch.key;
-        name[KEY_WORDS - 1] &= (u64::MAX >> 8).to_le(); // The half's mark is not the name's.
     }
     let (mut filters, mut differs) = (0, 0);
     for (index, word) in name.iter().enumerate() {
@@ -80,7 +84,7 @@ fn trace(watch: &Watch, settings: &KernelSettings, verdict: Verdict, scratch: &S
         bytes.copy_from_slice(&word.to_ne_bytes());
     }
     event.write(TraceEvent {
-        at_ns: watch.now_ns,
+        at_ns,
         client,
         verdict: verdict as u32,
         client_port: watch.client_port,

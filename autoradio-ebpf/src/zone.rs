@@ -64,7 +64,8 @@ pub fn look_up(
     if qtype == 0 || qtype == TYPE_OPT || META_TYPES.contains(&qtype) {
         return Err(Verdict::PassNoRecord);
     }
-    let Some(record) = maps::record(query.name_hash, scratch) else {
+    let Query { generation, name_hash, name_bytes, .. } = *query;
+    let Some(record) = maps::record(generation, name_hash, name_bytes, scratch) else {
         return look_around(query, scratch);
     };
     let reference = of_type(record, qtype);
@@ -92,9 +93,9 @@ fn draw(
     settings: &KernelSettings,
     scratch: &mut Scratch,
 ) -> Result<&'static Variant, Verdict> {
-    let mut index = reference.variants_first;
+    let mut index = u32::from(reference.variants_first);
     if reference.slot_table != NONE {
-        let table = maps::slot_table(reference.slot_table).ok_or(Verdict::PassNoRecord)?;
+        let table = maps::slot_table(u32::from(reference.slot_table)).ok_or(Verdict::PassNoRecord)?;
         let slot = if settings.flags & FLAG_STICKY != 0 {
             usize::from(sticky_draw(client::prefix(family, scratch)))
         } else {
@@ -125,7 +126,7 @@ fn look_around(query: &Query, scratch: &mut Scratch) -> Result<Answer, Verdict> 
         PLACE_NOWHERE => return Err(Verdict::PassQuestion),
         _ => return Err(Verdict::PassNoRecord),
     }
-    let variant = variant(head.nx_domain.variants_first)?;
+    let variant = variant(u32::from(head.nx_domain.variants_first))?;
     Ok(Answer { variant, kind: KIND_NX_DOMAIN })
 }
 

@@ -39,7 +39,7 @@ pub fn boot_ns() -> u64 {
     nanoseconds(nix::time::ClockId::CLOCK_BOOTTIME)
 }
 
-/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC`), the one that the kernel program reads: unlike the boot-time
+/// Nanoseconds on the monotonic clock (`CLOCK_MONOTONIC`), the one of the queries that the kernel program shows: unlike the boot-time
 /// clock it stands still while the machine sleeps.
 ///
 /// # Panics
@@ -49,8 +49,21 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(nix::time::ClockId::CLOCK_MONOTONIC)
 }
 
+/// Length of the kernel's tick in nanoseconds: its coarse clocks go on by as much.
+///
+/// # Panics
+///
+/// Never on Linux, which always has this clock.
+pub fn tick_ns() -> u64 {
+    let clock = nix::time::ClockId::CLOCK_MONOTONIC_COARSE;
+    whole(nix::time::clock_getres(clock).expect("Linux always has this clock"))
+}
+
 fn nanoseconds(clock: nix::time::ClockId) -> u64 {
-    let time = nix::time::clock_gettime(clock).expect("Linux always has this clock");
+    whole(nix::time::clock_gettime(clock).expect("Linux always has this clock"))
+}
+
+fn whole(time: nix::sys::time::TimeSpec) -> u64 {
     let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
     let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
     seconds * 1_000_000_000 + nanos

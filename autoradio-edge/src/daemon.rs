@@ -130,7 +130,8 @@ async fn serve(
 ) -> Result<(), DaemonError> {
     let node = Node::start(config, kernel, etcd).await?;
     let status = Box::new(node.status_source().function());
-    let sources = Sources { status, metrics, gate: node.gate(), look: node.look() };
+    let (gate, listener_gate) = (node.gate(), node.listener_gate());
+    let sources = Sources { status, metrics, gate, listener_gate, look: node.look() };
     node.serve(ports, sources);
     let failed = tokio::select! {
         () = signals.stop.cancelled() => None,

@@ -105,19 +105,19 @@ fn framed(upstreams: &[&[u8]]) -> (Framed, Option<Codec>) {
     (out, framer.codec())
 }
 
-/// What a listener gets who joins at the border after `share` of all.
-fn joined(out: &Framed, share: f64) -> Vec<u8> {
-    let border = out.borders[(out.borders.len() as f64 * share) as usize];
+/// What a listener gets who joins at the border after so much of all.
+fn joined(out: &Framed, percent: usize) -> Vec<u8> {
+    let border = out.borders[out.borders.len() * percent / 100];
     let headers = out.headers.clone().unwrap_or_default();
     [&headers[..], &out.bytes[border..]].concat()
 }
 
-/// What a new upstream sends: headers and pages, or bytes, after `share` of all. Where frames begin, Icecast does not look.
-fn burst(kind: &Kind, stream: &[u8], share: f64) -> Vec<u8> {
+/// What a new upstream sends: headers and pages, or bytes, after so much of all. Where frames begin, Icecast does not look.
+fn burst(kind: &Kind, stream: &[u8], percent: usize) -> Vec<u8> {
     if kind.codec == Codec::Ogg {
-        joined(&framed(&[stream]).0, share)
+        joined(&framed(&[stream]).0, percent)
     } else {
-        stream[(stream.len() as f64 * share) as usize..].to_vec()
+        stream[stream.len() * percent / 100..].to_vec()
     }
 }
 
@@ -149,8 +149,8 @@ fn what_encoders_make_comes_out_whole_and_may_be_joined() {
             }
             let want = kind.decoded_bytes("as it was made", &stream);
             assert_near(kind.encoder, kind.decoded_bytes("framed", &out.bytes), want, 1);
-            for share in [0.0, 0.3, 0.7] {
-                kind.decoded_bytes("joined", &joined(&out, share));
+            for percent in [0, 30, 70] {
+                kind.decoded_bytes("joined", &joined(&out, percent));
             }
         },
     );
@@ -161,10 +161,10 @@ fn a_stream_whose_upstream_is_dialled_anew_is_heard_once() {
     for_each_kind(Kind::chains, |kind| {
         let stream = kind.encode(1);
         let lost = &stream[..stream.len() * 6 / 10];
-        let (out, _) = framed(&[lost, &burst(kind, &stream, 0.3)]);
+        let (out, _) = framed(&[lost, &burst(kind, &stream, 30)]);
         let want = kind.decoded_bytes("as it was made", &stream);
         assert_near(kind.encoder, kind.decoded_bytes("interrupted", &out.bytes), want, 4);
-        kind.decoded_bytes("joined after it", &joined(&out, 0.5));
+        kind.decoded_bytes("joined after it", &joined(&out, 50));
         if kind.codec != Codec::Ogg {
             assert!(out.bytes == framed(&[&stream]).0.bytes, "{}: not the same", kind.encoder);
         }
@@ -176,7 +176,7 @@ fn another_stream_goes_on_where_one_was_lost() {
     for_each_kind(Kind::chains, |kind| {
         let (one, other) = (kind.encode(1), kind.encode(2));
         let lost = &one[..one.len() / 2];
-        let (out, codec) = framed(&[lost, &burst(kind, &other, 0.5), &burst(kind, &one, 0.5)]);
+        let (out, codec) = framed(&[lost, &burst(kind, &other, 50), &burst(kind, &one, 50)]);
         assert_eq!(codec, Some(kind.codec), "{}", kind.encoder);
         let want = kind.decoded_bytes("as it was made", &one) / 2 * 3;
         // What is less is the page that was cut, and that which the burst began in.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{Capacity, EtcdAccess, NodeRecord, Snapshot, Standing};
-use autoradio_edge::http::{Front, FrontSettings, FrontStats, SourceGate};
+use autoradio_edge::http::{
+    Front, FrontSettings, FrontStats, ListenerGate, SourceGate, TrustedProxies,
+};
 use autoradio_edge::peer::ask_all;
 use autoradio_edge::placement::{Ledger, Placer};
 use nix::sys::signal::Signal;
@@ -76,7 +78,11 @@ async fn joined_with_room(
         placements.clone(),
         joined.handle.standing.clone(),
     );
+    let relay_password = joined.handle.secrets.relay_password.clone();
+    let server = ("radio.test".to_owned(), 80);
     let settings = FrontSettings {
+        listener_gate: Arc::new(ListenerGate::new(server, relay_password, placements.clone())),
+        trusted_proxies: TrustedProxies::default(),
         domain: "radio.test".to_owned(),
         node: record.name.clone(),
         ports: front.local_ports(),

@@ -3,8 +3,8 @@
 use std::fmt::Debug;
 
 use autoradio_edge::cluster::{
-    Backup, CookieRecord, DrainRecord, Event, IcecastSecrets, Key, LoadRecord, MasterRecord,
-    MountPath, MountRecord, NodeRecord, State, TitleRecord,
+    Backup, CookieRecord, DrainRecord, Event, HttpUrl, IcecastSecrets, Key, LoadRecord,
+    MasterRecord, MountPath, MountRecord, NodeRecord, State, TitleRecord,
 };
 use autoradio_edge::dns::{ZoneSettings, compile};
 use autoradio_edge::peer::PeerState;
@@ -29,6 +29,21 @@ pub(crate) fn mount_path(data: &[u8]) {
         assert!((1..=63).contains(&label.len()) && label.bytes().all(allowed), "{label:?}");
         assert!(!label.starts_with('-') && !label.ends_with('-'), "{label:?}");
     }
+}
+
+/// A URL comes apart into what can stand in a request: no part can end its line, nor its element in Icecast's configuration.
+pub(crate) fn http_url(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(url) = text.parse::<HttpUrl>() else {
+        return;
+    };
+    assert!(url.target.starts_with('/') && !url.host.is_empty() && url.port > 0, "{url:?}");
+    let line = [&url.target, &url.host].into_iter().flat_map(|part| part.bytes());
+    assert!(line.clone().all(|byte| byte > b' ' && byte != 0x7f), "{url:?}");
+    let again: HttpUrl = url.without_password().parse().expect("what is shown is a URL");
+    assert_eq!((&again.host, again.port, &again.target), (&url.host, url.port, &url.target));
 }
 
 /// A key that is read is written the same: no two keys mean one thing.

@@ -28,12 +28,16 @@ const fn of(name: &'static str, check: fn(&[u8])) -> Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 19] = [
     of("dns_query", dns::query),
     of("dns_name", dns::name),
     of("http_head", http::head),
     of("http_body", http::body),
     of("http_route", http::target),
+    of("shoutcast", http::shoutcast),
+    of("proxy_header", http::proxy_header),
+    of("listener_verdict", http::listener_verdict),
+    of("http_url", cluster::http_url),
     of("mount_path", cluster::mount_path),
     of("etcd_key", cluster::key),
     of("etcd_record", cluster::record),

@@ -1,4 +1,4 @@
-//! The XDP program that the daemon embeds.
+//! The XDP programs that the daemon embeds: the one that answers, and the one that tells the daemon the time.
 #![no_std]
 #![no_main]
 
@@ -9,6 +9,12 @@ use aya_ebpf::programs::XdpContext;
 #[xdp]
 pub fn autoradio(ctx: XdpContext) -> u32 {
     autoradio_ebpf::run(&ctx)
+}
+
+/// Tells the time; never attached.
+#[xdp]
+pub fn ticks(ctx: XdpContext) -> u32 {
+    autoradio_ebpf::tell_ticks(&ctx)
 }
 
 /// The kernel asks for a GPL-compatible licence before it lends some helpers.

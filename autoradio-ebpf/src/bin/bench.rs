@@ -38,6 +38,12 @@ pub fn autoradio(ctx: XdpContext) -> u32 {
     autoradio_ebpf::run(&ctx)
 }
 
+/// Tells the daemon's code the time.
+#[xdp]
+pub fn ticks(ctx: XdpContext) -> u32 {
+    autoradio_ebpf::tell_ticks(&ctx)
+}
+
 /// Puts the query back.
 #[xdp]
 pub fn restore(ctx: XdpContext) -> u32 {

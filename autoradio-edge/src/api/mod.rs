@@ -2,9 +2,10 @@
 //! this node's Icecast asks about its sources. Beside it a socket in the state directory, for what only this host's operator
 //! may see: who asks DNS for what.
 //!
-//! In: a function that tells the node's [`Status`], and the front's gate. Out: HTTP on a private address. Never here: decisions.
+//! In: a function that tells the node's [`Status`], and the front's gates. Out: HTTP on a private address. Never here: decisions.
 
 mod dns;
+mod listener_auth;
 mod socket;
 mod source_auth;
 mod status;
@@ -24,12 +25,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::Standing;
 use crate::dataplane::Look;
-use crate::http::SourceGate;
+use crate::http::{ListenerGate, SourceGate};
 
 pub use dns::{
     ApiFailure, DNS_COUNTERS_PATH, DNS_LATENCY_PATH, DNS_TRACE_PATH, DnsCounters, DnsLatency,
     TraceLine, TracedQuery,
 };
+pub use listener_auth::LISTENER_AUTH_PATH;
 pub use socket::{AdminServer, LocalServer};
 pub use source_auth::SOURCE_AUTH_PATH;
 pub use status::{DnsStatus, MountStatus, Parts, Status, XdpStatus};
@@ -83,6 +85,8 @@ pub struct Sources {
     pub metrics: PrometheusHandle,
     /// What judges the sources of this node's Icecast.
     pub gate: Arc<SourceGate>,
+    /// What judges its listeners.
+    pub listener_gate: Arc<ListenerGate>,
     /// What looks into the kernel program, if one runs.
     pub look: Option<Arc<Look>>,
 }
@@ -94,6 +98,7 @@ fn router(sources: Arc<Sources>) -> Router {
         .route("/metrics", get(render_metrics))
         .route("/v1/status", get(status))
         .route(SOURCE_AUTH_PATH, post(source_auth::judge))
+        .route(LISTENER_AUTH_PATH, post(listener_auth::judge))
         .with_state(sources)
 }
 

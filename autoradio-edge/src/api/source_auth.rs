@@ -13,8 +13,8 @@ use crate::http::SourceClaim;
 /// Where Icecast asks, on the admin port.
 pub const SOURCE_AUTH_PATH: &str = "/v1/icecast/source-auth";
 
-/// Icecast 2.4 lets a source in when it finds this header (its `auth_url.c`); nothing else counts.
-const LET_IN: (&str, &str) = ("icecast-auth-user", "1");
+/// Icecast 2.4 lets a source, or a listener, in when it finds this header (its `auth_url.c`); nothing else counts.
+pub(super) const LET_IN: (&str, &str) = ("icecast-auth-user", "1");
 
 pub(super) async fn judge(
     State(sources): State<Arc<Sources>>,

@@ -66,7 +66,7 @@ pub struct MountRecord {
     /// `http://` URL that is told of every listener who has left (Icecast's `listener_remove`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listener_remove_url: Option<String>,
-    /// Number under which a SHOUTcast source means this mount; one that gives none means 1.
+    /// Number under which a `SHOUTcast` source means this mount; one that gives none means 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shoutcast_sid: Option<u32>,
     /// What a source may not exceed.

@@ -77,6 +77,15 @@ pub struct RunArgs {
     )]
     pub http_port: Vec<String>,
 
+    /// Port for sources that speak SHOUTcast version 1: by custom, clients add 1 to the port they are told, so 81 goes with 80 [default: none]
+    #[arg(long, env = "AUTORADIO_SHOUTCAST_PORT", value_name = "PORT")]
+    pub shoutcast_port: Option<String>,
+
+    /// Network of proxies in front of this node, like 10.0.0.0/8, repeatable: whom they name in X-Forwarded-For or a PROXY header (version 1
+    /// or 2) is the client
+    #[arg(long, env = "AUTORADIO_TRUSTED_PROXY", value_name = "CIDR", value_delimiter = ',')]
+    pub trusted_proxy: Vec<String>,
+
     /// Port of this node's Icecast
     #[arg(long, env = "AUTORADIO_ICECAST_PORT", value_name = "PORT", default_value = "8000")]
     pub icecast_port: String,

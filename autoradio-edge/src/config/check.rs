@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use autoradio_common::limits::HTTP_CONNECTIONS_MAX;
 use autoradio_common::rate::RateLimit;
+use ipnet::IpNet;
 
 use super::{Config, ConfigError, DnsSelect, HostFacts, LogFormat, RunArgs};
 use crate::cluster::{Capacity, NodeName};
 use crate::dataplane::XdpChoice;
 use crate::dns::{WireName, ZoneSettings};
+use crate::http::TrustedProxies;
 
 /// Longest zone name on the wire, in bytes: the longest name below it, `<63>.source.<zone>`, stays within 255.
 const DOMAIN_BYTES_MAX: usize = 255 - 64 - 7;
@@ -216,6 +218,22 @@ impl Checker {
         ports
     }
 
+    pub(super) fn networks(&mut self, flag: &'static str, texts: &[String]) -> TrustedProxies {
+        let mut network = |text: &String| {
+            let text = text.trim();
+            let parsed = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+            if parsed.is_err() {
+                self.invalid(
+                    flag,
+                    text,
+                    "must be a network or an address, like 10.0.0.0/8 or 2001:db8::1",
+                );
+            }
+            parsed.ok()
+        };
+        texts.iter().filter_map(&mut network).collect()
+    }
+
     pub(super) fn within<T>(&mut self, flag: &'static str, text: &str, least: T, most: T) -> T
     where
         T: FromStr + PartialOrd + Copy + Display,
@@ -308,6 +326,7 @@ impl Checker {
         let dns = config.dns_listen.first().map(|address| ("--dns-port", address.port()));
         let mut ports: Vec<(&'static str, u16)> = dns.into_iter().collect();
         ports.extend(config.http_ports.iter().map(|port| ("--http-port", *port)));
+        ports.extend(config.shoutcast_port.map(|port| ("--shoutcast-port", port)));
         ports.push(("--icecast-port", config.icecast_port));
         ports.push(("--admin-listen", config.admin_listen.port()));
         ports.push(("--etcd-client-port", config.etcd_client_port));

@@ -21,6 +21,7 @@ use check::Checker;
 use crate::cluster::{Capacity, NodeName, TlsFiles};
 use crate::dataplane::XdpChoice;
 use crate::dns::ZoneSettings;
+use crate::http::TrustedProxies;
 
 /// The only port that the kernel program answers on.
 const DNS_PORT: u16 = autoradio_common::wire::PORT;
@@ -109,6 +110,10 @@ pub struct Config {
     pub bpf_dir: PathBuf,
     /// Ports of the front, at least one; the first is in URLs.
     pub http_ports: Vec<u16>,
+    /// Port for SHOUTcast sources, if they may come.
+    pub shoutcast_port: Option<u16>,
+    /// Proxies that may say whose connection theirs is.
+    pub trusted_proxies: TrustedProxies,
     /// Port of Icecast.
     pub icecast_port: u16,
     /// Socket of health, metrics and status.
@@ -179,6 +184,9 @@ impl Config {
             dns_rate: checker.dns_rate(args),
             bpf_dir: checker.bpf_dir(&args.bpf_dir),
             http_ports: checker.ports("--http-port", &args.http_port),
+            shoutcast_port: (args.shoutcast_port.as_ref())
+                .map(|port| checker.port("--shoutcast-port", port)),
+            trusted_proxies: checker.networks("--trusted-proxy", &args.trusted_proxy),
             icecast_port: checker.port("--icecast-port", &args.icecast_port),
             admin_listen: checker.admin(&args.admin_listen),
             state_dir: checker.state_dir(&args.state_dir),

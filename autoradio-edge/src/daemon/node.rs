@@ -22,7 +22,7 @@ use crate::cluster::{self, ClusterHandle, EtcdAccess, LoadRecord, NodeName, Snap
 use crate::config::Config;
 use crate::dataplane::{Look, XdpMode};
 use crate::dns::{Responder, TcpClients};
-use crate::http::{FrontSettings, FrontStats, SourceGate};
+use crate::http::{FrontSettings, FrontStats, ListenerGate, SourceGate};
 use crate::icecast::{self, Icecast};
 use crate::placement::{Ledger, Placement};
 
@@ -46,6 +46,7 @@ pub(super) struct Node {
     placements: watch::Receiver<Arc<Placement>>,
     cluster: ClusterHandle,
     gate: Arc<SourceGate>,
+    listener_gate: Arc<ListenerGate>,
     icecast: Icecast,
     serving: TaskTracker,
     stop_serving: CancellationToken,
@@ -100,6 +101,7 @@ impl Node {
         serving.spawn(alarm.watch("sampler", sampling));
         Ok(Self {
             gate: source_gate(&config, &cluster, &placements),
+            listener_gate: listener_gate(&config, &cluster, &placements),
             config,
             look: kernel.clone().map(Look::new),
             kernel,
@@ -149,6 +151,11 @@ impl Node {
         self.gate.clone()
     }
 
+    /// What judges listeners.
+    pub(super) fn listener_gate(&self) -> Arc<ListenerGate> {
+        self.listener_gate.clone()
+    }
+
     /// Opens the node to clients.
     pub(super) fn serve(&self, ports: Ports, sources: Sources) {
         let stop = || self.stop_serving.clone();
@@ -177,6 +184,8 @@ impl Node {
             gate: self.gate.clone(),
             titles: self.cluster.titles.clone(),
             ended: None,
+            listener_gate: self.listener_gate.clone(),
+            trusted_proxies: self.config.trusted_proxies.clone(),
         };
         let (placements, stats) = (self.placements.clone(), self.stats.clone());
         self.serving.spawn(ports.front.run(settings, placements, stats, stop()));
@@ -279,6 +288,17 @@ fn source_gate(
 ) -> Arc<SourceGate> {
     let (name, secrets) = (config.name.clone(), cluster.secrets.clone());
     Arc::new(SourceGate::new(name, secrets, placements.clone(), cluster.standing.clone()))
+}
+
+/// What judges listeners of mounts that are not open to all.
+fn listener_gate(
+    config: &Config,
+    cluster: &ClusterHandle,
+    placements: &watch::Receiver<Arc<Placement>>,
+) -> Arc<ListenerGate> {
+    let server = (config.domain.clone(), config.public_port());
+    let relay_password = cluster.secrets.relay_password.clone();
+    Arc::new(ListenerGate::new(server, relay_password, placements.clone()))
 }
 
 /// Whether another node lives that does not drain itself.

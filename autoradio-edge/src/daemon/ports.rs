@@ -7,7 +7,7 @@ use tracing::warn;
 use crate::api::{AdminServer, ApiError, LocalServer};
 use crate::config::Config;
 use crate::dns::{DnsError, TcpServer, UdpServer};
-use crate::http::Front;
+use crate::http::{Front, FrontError};
 
 use super::DaemonError;
 
@@ -27,11 +27,19 @@ impl Ports {
         Ok(Self {
             dns_udp: bind_each(config, UdpServer::bind)?,
             dns_tcp: bind_each(config, TcpServer::bind)?,
-            front: Front::bind(&config.http_ports)?,
+            front: bind_front(config)?,
             admin: AdminServer::bind(config.admin_listen).await?,
             // After the ports: whoever holds those may hold this too.
             local: bind_local(&config.state_dir)?,
         })
+    }
+}
+
+fn bind_front(config: &Config) -> Result<Front, FrontError> {
+    let front = Front::bind(&config.http_ports)?;
+    match config.shoutcast_port {
+        Some(port) => front.with_shoutcast(port),
+        None => Ok(front),
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the kernel's maps should hold for a zone. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use autoradio_common::limits::{KERNEL_NAMES_MAX, NAME_BYTES_MAX};
+use autoradio_common::names::tag;
 use autoradio_common::zone::NameKey;
 
+use super::places::places;
 use crate::dns::{Answer, NameSets, RecordSet, WireName, Zone};
 
 /// Index of a set in [`Desired::sets`].
@@ -39,13 +41,17 @@ impl Hash for Content {
 /// One name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DesiredName {
-    /// Its key in the half.
+    /// Its place in the half of the table.
+    pub(super) place: u32,
+    /// Its tag there.
+    pub(super) tag: u32,
+    /// Its key.
     pub(super) key: NameKey,
     /// The sets of A, AAAA, NS and SOA; [`NO_DATA`] where it has none of the type.
     pub(super) sets: [SetIndex; 4],
 }
 
-/// The kernel's part of a zone under one generation. A name over 63 bytes is none of it: the program passes every such
+/// The kernel's part of a zone. A name over 63 bytes is none of it: the program passes every such
 /// question up, whether the name exists or not.
 #[derive(Clone, Debug)]
 pub(super) struct Desired {
@@ -57,13 +63,14 @@ pub(super) struct Desired {
     pub(super) sets: Vec<Option<Arc<RecordSet>>>,
     /// The names, at most [`KERNEL_NAMES_MAX`].
     pub(super) names: Vec<DesiredName>,
-    /// Names that are left out because there are too many: the last in the order of apex, nodes, mounts.
+    /// Names that are left out: because there are too many, the last in the order of apex, nodes, mounts; or because they
+    /// find no place in the table.
     pub(super) names_left_out: usize,
 }
 
 impl Desired {
-    /// The kernel's part of `zone` under `generation`.
-    pub(super) fn new(zone: &Zone, generation: u32) -> Self {
+    /// The kernel's part of `zone`.
+    pub(super) fn new(zone: &Zone) -> Self {
         let mut sets = Sets::new(zone);
         let fits = |name: &WireName| name.as_bytes().len() <= NAME_BYTES_MAX;
         let mut entries: Vec<_> = zone.names.iter().filter(|(name, _)| fits(name)).collect();
@@ -73,16 +80,20 @@ impl Desired {
             entries.sort_by_cached_key(|(name, _)| (labels(name.as_bytes()), (*name).clone()));
             entries.truncate(names_max);
         }
-        let mut hashes = HashSet::with_capacity(entries.len());
-        let name = |(name, of_name): (&WireName, &NameSets)| {
-            let key = NameKey::new(name.as_bytes(), generation)?;
-            // Once in the age of the universe two names have one hash: userspace answers for the second.
-            names_left_out += usize::from(!hashes.insert(key.hash()));
-            Some(DesiredName { key, sets: sets.of_name(of_name) })
+        let keyed = |(name, of_name): (&WireName, &NameSets)| {
+            Some((NameKey::new(name.as_bytes())?, sets.of_name(of_name)))
         };
-        let names = entries.into_iter().filter_map(name).collect();
+        let keyed: Vec<_> = entries.into_iter().filter_map(keyed).collect();
+        let hashes: Vec<_> = keyed.iter().map(|(key, _)| key.hash()).collect();
+        let mut names = Vec::with_capacity(keyed.len());
+        for (((key, sets), hash), place) in keyed.into_iter().zip(&hashes).zip(places(&hashes)) {
+            match place {
+                Some(place) => names.push(DesiredName { place, tag: tag(*hash), key, sets }),
+                None => names_left_out += 1,
+            }
+        }
         Self {
-            apex: NameKey::new(zone.apex.as_bytes(), generation),
+            apex: NameKey::new(zone.apex.as_bytes()),
             apex_bytes: zone.apex.as_bytes().len(),
             sets: sets.numbered,
             names,
@@ -165,7 +176,7 @@ mod tests {
     fn desired(domain: &str) -> (Zone, Desired) {
         let settings = ZoneSettings::new(domain, 3, &[]).expect("settings");
         let zone = compile(&place(&one_node_snapshot()), &settings);
-        let desired = Desired::new(&zone, 9);
+        let desired = Desired::new(&zone);
         (zone, desired)
     }
 
@@ -174,7 +185,7 @@ mod tests {
         let (zone, desired) = desired("Radio.Example.com");
         assert_eq!(desired.names.len(), zone.names.len());
         for (name, sets) in &zone.names {
-            let key = NameKey::new(name.as_bytes(), 9).expect("short");
+            let key = NameKey::new(name.as_bytes()).expect("short");
             let found = desired.names.iter().find(|name| name.key == key).expect("the name");
             let of_type = [&sets.a, &sets.aaaa, &sets.ns, &sets.soa];
             for (index, set) in found.sets.iter().zip(of_type) {
@@ -191,7 +202,7 @@ mod tests {
         let mut of_node = zone.names[&zone.apex.child("node1")].clone();
         of_node.a = of_node.a.map(|set| Arc::new(RecordSet::clone(&set)));
         zone.names.insert(zone.apex.child("copy"), of_node);
-        let after = Desired::new(&zone, 9);
+        let after = Desired::new(&zone);
         assert_eq!(after.names.len(), before.names.len() + 1);
         assert_eq!(after.sets.len(), before.sets.len());
     }
@@ -213,11 +224,11 @@ mod tests {
         for number in 0..KERNEL_NAMES_MAX {
             zone.names.insert(source.child(&format!("m{number}")), sets.clone());
         }
-        let desired = Desired::new(&zone, 9);
+        let desired = Desired::new(&zone);
         assert_eq!(desired.names.len() + desired.names_left_out, zone.names.len());
         assert_eq!(desired.names.len(), KERNEL_NAMES_MAX as usize);
         for name in [zone.apex.clone(), zone.apex.child("node1"), source] {
-            let key = NameKey::new(name.as_bytes(), 9).expect("short");
+            let key = NameKey::new(name.as_bytes()).expect("short");
             assert!(desired.names.iter().any(|name| name.key == key), "{name}");
         }
     }

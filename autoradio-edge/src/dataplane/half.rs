@@ -9,8 +9,9 @@ use std::sync::Arc;
 use autoradio_common::limits::{
     KERNEL_SLOT_TABLES_MAX, KERNEL_VARIANTS_MAX, NAME_BYTES_MAX, VARIANTS_PER_NAME_MAX,
 };
+use autoradio_common::names::{NAME_PLACES, NamedRecord};
 use autoradio_common::zone::{
-    AnswerRef, NAME_KEY_BYTES, NONE, NameKey, NameRecord, SlotTable, Variant, ZoneHead,
+    AnswerRef, NAME_KEY_BYTES, NONE, NameRecord, SlotTable, Variant, ZoneHead,
 };
 
 use super::desired::{Content, Desired, NO_DATA, NX_DOMAIN, PLACES, SetIndex};
@@ -20,12 +21,12 @@ use crate::dns::{Answer, RecordSet};
 const PLACE_RUNS: [Run; PLACES] = {
     let crowd = VARIANTS_PER_NAME_MAX as u32;
     [
-        Run { first: 0, length: 1, table: NONE },
-        Run { first: 1, length: 1, table: NONE },
-        Run { first: 2, length: 1, table: NONE },
-        Run { first: 3, length: 1, table: NONE },
-        Run { first: 4, length: crowd, table: 0 },
-        Run { first: 4 + crowd, length: crowd, table: 1 },
+        Run { first: 0, length: 1, table: None },
+        Run { first: 1, length: 1, table: None },
+        Run { first: 2, length: 1, table: None },
+        Run { first: 3, length: 1, table: None },
+        Run { first: 4, length: crowd, table: Some(0) },
+        Run { first: 4 + crowd, length: crowd, table: Some(1) },
     ]
 };
 /// Variants and slot tables before those of all other sets.
@@ -35,7 +36,7 @@ const PLACED_TABLES: u32 = 2;
 /// What of a zone is not in the maps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fit {
-    /// Names over the limit.
+    /// Names over the limit, or without a place in the table.
     pub names_left_out: usize,
     /// Different answers over the limits.
     pub sets_left_out: usize,
@@ -55,10 +56,8 @@ pub(super) struct Change {
     pub(super) variants: Vec<(u32, Variant)>,
     /// Slot tables by their index in the map.
     pub(super) slot_tables: Vec<(u32, SlotTable)>,
-    /// Names that go.
-    pub(super) removed: Vec<NameKey>,
-    /// Names that come or change.
-    pub(super) names: Vec<(NameKey, NameRecord)>,
+    /// Names that come, change or move, and places that become empty, by their index in the map.
+    pub(super) names: Vec<(u32, NamedRecord)>,
     /// What holds for the half as a whole.
     pub(super) head: ZoneHead,
     /// What did not fit.
@@ -70,14 +69,15 @@ pub(super) struct Change {
 struct Run {
     first: u32,
     length: u32,
-    table: u32,
+    table: Option<u32>,
 }
 
 /// One half: 0 or 1.
 #[derive(Debug)]
 pub(super) struct Half {
     number: u32,
-    names: HashMap<NameKey, NameRecord>,
+    /// What stands at each place of the table.
+    names: Vec<NamedRecord>,
     placed: [Option<Arc<RecordSet>>; PLACES],
     runs: HashMap<Content, Run>,
     variants: Room,
@@ -85,11 +85,11 @@ pub(super) struct Half {
 }
 
 impl Half {
-    /// An empty half.
-    pub(super) fn new(number: u32) -> Self {
+    /// A half whose table of names holds this at its [`NAME_PLACES`]. What else it holds, nothing leads to.
+    pub(super) fn new(number: u32, names: Vec<NamedRecord>) -> Self {
         Self {
             number,
-            names: HashMap::new(),
+            names,
             placed: Default::default(),
             runs: HashMap::new(),
             variants: Room::new(PLACED_VARIANTS, KERNEL_VARIANTS_MAX),
@@ -102,7 +102,6 @@ impl Half {
         let mut change = Change {
             variants: Vec::new(),
             slot_tables: Vec::new(),
-            removed: Vec::new(),
             names: Vec::new(),
             head: head(desired),
             fit: Fit { names_left_out: desired.names_left_out, sets_left_out: 0 },
@@ -132,7 +131,7 @@ impl Half {
             let stays = wanted.contains(content);
             if !stays {
                 variants.give_back(run.first, run.length);
-                slot_tables.give_back(run.table, u32::from(run.table != NONE));
+                slot_tables.give_back(run.table.unwrap_or(0), u32::from(run.table.is_some()));
             }
             stays
         });
@@ -166,18 +165,20 @@ impl Half {
     }
 
     fn take_room(&mut self, count: u32) -> Option<Run> {
-        let table = if count > 1 { self.slot_tables.take(1)? } else { NONE };
+        let table = if count > 1 { Some(self.slot_tables.take(1)?) } else { None };
         let Some(first) = self.variants.take(count) else {
-            self.slot_tables.give_back(table, u32::from(table != NONE));
+            self.slot_tables.give_back(table.unwrap_or(0), u32::from(table.is_some()));
             return None;
         };
         Some(Run { first, length: count, table })
     }
 
     fn reference(&self, run: Run, count: u32) -> AnswerRef {
+        let table = run.table.filter(|_| count > 1);
         let slot_table =
-            if count > 1 { self.number * KERNEL_SLOT_TABLES_MAX + run.table } else { NONE };
-        AnswerRef { variants_first: self.number * KERNEL_VARIANTS_MAX + run.first, slot_table }
+            table.map_or(NONE, |table| (self.number * KERNEL_SLOT_TABLES_MAX + table) as u16);
+        let variants_first = (self.number * KERNEL_VARIANTS_MAX + run.first) as u16;
+        AnswerRef { variants_first, slot_table }
     }
 
     /// Writes what of a set differs from what stands there.
@@ -188,29 +189,24 @@ impl Half {
                 change.variants.extend(variant(answer).map(|new| (first + index as u32, new)));
             }
         }
-        if run.table != NONE && before.is_none_or(|before| before.slots != set.slots) {
+        let differs = before.is_none_or(|before| before.slots != set.slots);
+        if let Some(place) = run.table.filter(|_| differs) {
             let table = SlotTable { variant: *set.slots };
-            change.slot_tables.push((self.number * KERNEL_SLOT_TABLES_MAX + run.table, table));
+            change.slot_tables.push((self.number * KERNEL_SLOT_TABLES_MAX + place, table));
         }
     }
 
     fn rename(&mut self, desired: &Desired, refs: &[AnswerRef], change: &mut Change) {
-        let (before, mut stayed) = (self.names.len(), 0);
+        let mut names = vec![NamedRecord::NOBODY; NAME_PLACES as usize];
         for name in &desired.names {
             let [a, aaaa, ns, soa] = name.sets.map(|set| refs[set]);
             let record = NameRecord { a, aaaa, ns, soa, no_data: refs[NO_DATA] };
-            let old = self.names.insert(name.key, record);
-            stayed += usize::from(old.is_some());
-            if old != Some(record) {
-                change.names.push((name.key, record));
-            }
+            names[name.place as usize] = NamedRecord { tag: name.tag, record, key: name.key };
         }
-        if stayed < before {
-            let wanted: std::collections::HashSet<_> =
-                desired.names.iter().map(|name| name.key).collect();
-            let gone = self.names.extract_if(|key, _| !wanted.contains(key));
-            change.removed = gone.map(|(key, _)| key).collect();
-        }
+        let places = (self.number * NAME_PLACES..).zip(names.iter().zip(&self.names));
+        let differ = places.filter(|(_, (new, old))| new != old);
+        change.names = differ.map(|(index, (new, _))| (index, *new)).collect();
+        self.names = names;
     }
 }
 
@@ -266,6 +262,9 @@ impl Room {
 mod tests {
     use std::net::IpAddr;
 
+    use autoradio_common::names::EMPTY;
+    use autoradio_common::zone::NameKey;
+
     use super::*;
     use crate::cluster::Snapshot;
     use crate::dns::{Zone, ZoneSettings, compile};
@@ -278,50 +277,53 @@ mod tests {
         compile(&place(&snapshot), &settings)
     }
 
+    fn empty(number: u32) -> Half {
+        Half::new(number, vec![NamedRecord::NOBODY; NAME_PLACES as usize])
+    }
+
     /// The half's maps, as the changes written so far make them.
     #[derive(Default)]
     struct Maps {
         variants: HashMap<u32, Variant>,
-        names: HashMap<NameKey, NameRecord>,
+        names: HashMap<u32, NamedRecord>,
     }
 
     impl Maps {
         fn apply(&mut self, change: &Change) {
-            for key in &change.removed {
-                assert!(self.names.remove(key).is_some(), "removed what is not there");
-            }
             self.variants.extend(change.variants.iter().copied());
             self.names.extend(change.names.iter().copied());
+            self.names.retain(|_, named| named.tag != EMPTY);
         }
 
         /// What they answer about a name's A records, whatever the draw.
         fn first_a(&self, zone: &Zone, name: &str) -> Option<&[u8]> {
-            let key = NameKey::new(zone.apex.child(name).as_bytes(), 1)?;
-            let variant = &self.variants[&self.names.get(&key)?.a.variants_first];
+            let key = NameKey::new(zone.apex.child(name).as_bytes())?;
+            let named = self.names.values().find(|named| named.key == key)?;
+            let variant = &self.variants[&u32::from(named.record.a.variants_first)];
             Some(&variant.bytes[..usize::from(variant.length)])
         }
     }
 
     #[test]
     fn a_new_serial_number_changes_the_answers_with_the_soa_and_nothing_else() {
-        let mut half = Half::new(1);
-        let first = half.plan(&Desired::new(&zone_at(1, 3), 1));
+        let mut half = empty(1);
+        let first = half.plan(&Desired::new(&zone_at(1, 3)));
         assert!(first.fit.is_whole() && !first.head.nx_domain.is_nothing());
-        let again = half.plan(&Desired::new(&zone_at(1, 3), 3));
-        assert_eq!((again.variants.len(), again.names.len(), again.removed.len()), (0, 0, 0));
-        let second = half.plan(&Desired::new(&zone_at(2, 3), 5));
+        let again = half.plan(&Desired::new(&zone_at(1, 3)));
+        assert_eq!((again.variants.len(), again.names.len()), (0, 0));
+        let second = half.plan(&Desired::new(&zone_at(2, 3)));
         let mut indices: Vec<_> = second.variants.iter().map(|(index, _)| *index).collect();
         indices.sort_unstable();
         let base = KERNEL_VARIANTS_MAX;
         assert_eq!(indices, [base, base + 1, base + 2], "no data, no name, SOA");
-        assert_eq!((second.names.len(), second.removed.len()), (0, 0));
+        assert_eq!(second.names.len(), 0);
     }
 
     #[test]
     fn names_come_change_and_go() {
-        let (mut half, mut maps) = (Half::new(1), Maps::default());
+        let (mut half, mut maps) = (empty(1), Maps::default());
         let mut zone = zone_at(1, 3);
-        maps.apply(&half.plan(&Desired::new(&zone, 1)));
+        maps.apply(&half.plan(&Desired::new(&zone)));
         assert_eq!(maps.names.len(), zone.names.len());
         let address = |last| {
             let mut answer = Answer { answers: 1, ..Answer::default() };
@@ -334,14 +336,30 @@ mod tests {
             let set = Some(Arc::new(RecordSet::fixed(address(last))));
             let sets = crate::dns::NameSets { a: set, ..Default::default() };
             zone.names.insert(zone.apex.child("new"), sets);
-            maps.apply(&half.plan(&Desired::new(&zone, 1)));
+            maps.apply(&half.plan(&Desired::new(&zone)));
             assert_eq!(maps.first_a(&zone, "new"), Some(&*address(last).bytes));
         }
         zone.names.remove(&zone.apex.child("new"));
-        maps.apply(&half.plan(&Desired::new(&zone, 1)));
+        maps.apply(&half.plan(&Desired::new(&zone)));
         assert_eq!(maps.first_a(&zone, "new"), None);
         assert_eq!(maps.names.len(), zone.names.len());
-        assert_eq!(maps.names, half.names);
+        for (index, named) in (NAME_PLACES..).zip(&half.names) {
+            assert_eq!(maps.names.get(&index).unwrap_or(&NamedRecord::NOBODY), named);
+        }
+    }
+
+    #[test]
+    fn whatever_names_stood_in_a_half_give_way() {
+        let (zone, first) = (zone_at(1, 3), NAME_PLACES);
+        let key = NameKey::new(zone.apex.child("gone").as_bytes()).expect("short");
+        let gone = NamedRecord { tag: 7, key, ..NamedRecord::NOBODY };
+        let mut half = Half::new(1, vec![gone; NAME_PLACES as usize]);
+        let mut maps = Maps::default();
+        maps.names.extend((0..NAME_PLACES).map(|place| (first + place, gone)));
+        maps.apply(&half.plan(&Desired::new(&zone)));
+        let mut clean = Maps::default();
+        clean.apply(&empty(1).plan(&Desired::new(&zone)));
+        assert_eq!((maps.names.len(), &maps.names), (zone.names.len(), &clean.names));
     }
 
     #[test]
@@ -357,23 +375,23 @@ mod tests {
             let sets = crate::dns::NameSets { a, ..Default::default() };
             zone.names.insert(zone.apex.child(&format!("n{number}")), sets);
         }
-        let mut half = Half::new(0);
-        let change = half.plan(&Desired::new(&zone, 2));
+        let mut half = empty(0);
+        let change = half.plan(&Desired::new(&zone));
         let rest = (PLACED_VARIANTS + 1) as usize; // One is the node's own.
         assert_eq!(change.fit, Fit { names_left_out: 0, sets_left_out: rest });
         assert!(!change.head.nx_domain.is_nothing(), "every name is there");
-        let nothing = change.names.iter().filter(|(_, record)| record.a.is_nothing());
+        let nothing = change.names.iter().filter(|(_, named)| named.record.a.is_nothing());
         assert_eq!(nothing.count(), rest);
-        let full = half.plan(&Desired::new(&zone_at(2, 3), 4));
+        let full = half.plan(&Desired::new(&zone_at(2, 3)));
         assert!(full.fit.is_whole(), "there is room again");
     }
 
     #[test]
     fn without_all_names_no_name_is_said_not_to_exist() {
         let zone = zone_at(1, 3);
-        let mut desired = Desired::new(&zone, 1);
+        let mut desired = Desired::new(&zone);
         desired.names_left_out = 1;
-        let change = Half::new(1).plan(&desired);
+        let change = empty(1).plan(&desired);
         assert!(change.head.nx_domain.is_nothing() && !change.fit.is_whole());
     }
 

@@ -5,6 +5,7 @@ mod error;
 mod look;
 mod pins;
 mod publish;
+mod ticks;
 mod trace;
 
 use std::net::IpAddr;
@@ -87,6 +88,7 @@ impl Kernel {
         }
         let ebpf = EbpfLoader::new().load(object).map_err(|error| load_error(&error))?;
         let mut kernel = Self::with_maps(ebpf, addresses)?;
+        kernel.publisher.begin_empty();
         kernel.write_settings()?;
         Ok(kernel)
     }
@@ -110,6 +112,8 @@ impl Kernel {
         let mut kernel = Self::with_maps(ebpf, addresses)?;
         if left.is_some() {
             kernel.adopt_settings()?;
+        } else {
+            kernel.publisher.begin_empty();
         }
         kernel.write_settings()?;
         kernel.attachment = Attachment::pinned_at(pins, left.is_some());
@@ -118,6 +122,7 @@ impl Kernel {
 
     fn with_maps(mut ebpf: Ebpf, addresses: &[IpAddr]) -> Result<Self, DataplaneError> {
         program(&mut ebpf)?.load().map_err(|error| load_error(&error))?;
+        ticks::load(&mut ebpf)?;
         Ok(Self {
             mode: XdpMode::Off,
             settings: settings_for(addresses),
@@ -136,10 +141,9 @@ impl Kernel {
     /// Goes on from what the maps say: the zone in force, and until when. What else they say, this process knows better.
     fn adopt_settings(&mut self) -> Result<(), DataplaneError> {
         let left = self.settings_map.get(&0, 0).map_err(|error| map_error("SETTINGS", &error))?;
-        let KernelSettings { local_v4, local_v6, .. } = self.settings;
-        let trace = self.settings.trace;
+        let KernelSettings { local_v4, local_v6, trace, tick_ns, .. } = self.settings;
         let flags = left.flags & !FLAG_HISTOGRAM;
-        self.settings = KernelSettings { local_v4, local_v6, trace, flags, ..left };
+        self.settings = KernelSettings { local_v4, local_v6, trace, tick_ns, flags, ..left };
         Ok(())
     }
 
@@ -192,7 +196,8 @@ impl Kernel {
     pub fn renew_lease(&mut self) -> Result<(), DataplaneError> {
         self.settings.unix_s = (clock::unix_s() & u64::from(u32::MAX)) as u32;
         if self.in_force {
-            self.settings.lease_until_ns = clock::monotonic_ns() + XDP_LEASE_MS * 1_000_000;
+            let now_ns = ticks::ticks(&mut self.ebpf)?.wrapping_mul(self.settings.tick_ns);
+            self.settings.lease_until_ns = now_ns + XDP_LEASE_MS * 1_000_000;
         }
         self.write_settings()
     }
@@ -295,9 +300,12 @@ impl Kernel {
 }
 
 fn program(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
-    let missing =
-        || DataplaneError::Load { reason: format!("the object has no program {PROGRAM}") };
-    let program = ebpf.program_mut(PROGRAM).ok_or_else(missing)?;
+    program_named(ebpf, PROGRAM)
+}
+
+fn program_named<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp, DataplaneError> {
+    let missing = || DataplaneError::Load { reason: format!("the object has no program {name}") };
+    let program = ebpf.program_mut(name).ok_or_else(missing)?;
     program.try_into().map_err(|error: ProgramError| load_error(&error))
 }
 
@@ -322,6 +330,8 @@ fn sum_of_cpus(
 fn settings_for(addresses: &[IpAddr]) -> KernelSettings {
     let mut settings = KernelSettings {
         lease_until_ns: 0,
+        tick_ns: clock::tick_ns(),
+        rate_secret: rand::random(),
         generation: 0,
         flags: 0,
         unix_s: 0,

@@ -7,6 +7,7 @@ mod desired;
 mod half;
 mod kernel;
 mod lookers;
+mod places;
 
 use std::fmt;
 use std::path::PathBuf;

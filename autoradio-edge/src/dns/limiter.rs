@@ -1,24 +1,17 @@
 //! Response-rate limiting without locks: the buckets of client prefixes in a table of fixed size. Pure.
 //!
-//! A prefix may stand in any of the few cells of its set. A newcomer takes the cell that owes least, so its bucket starts
-//! full and the bucket that stood there is forgotten: where prefixes collide or threads meet, a client may get a few
-//! answers too many, and one cost of another's at most. Sets are chosen by a secret, so that nobody can make a prefix
-//! forget its bucket by asking in the name of another.
+//! The rule is that of the kernel's table ([`autoradio_common::rate`]), here for threads: where they meet, a client may get
+//! a few answers too many, and one cost of another's at most.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use autoradio_common::limits::DNS_LIMITER_CELLS;
-use autoradio_common::rate::{Bucket, Rate, RateLimit};
-
-/// Cells of one set.
-const WAYS: usize = 4;
-/// Tells a prefix, of 57 bits, from an empty cell.
-const TAKEN: u64 = 1 << 63;
+use autoradio_common::rate::{Bucket, RATE_WAYS, Rate, RateLimit, owner, set_index};
 
 /// One bucket.
 #[derive(Debug, Default)]
 struct Cell {
-    /// The prefix with [`TAKEN`]; 0: nobody's.
+    /// As in [`RateCell`](autoradio_common::rate::RateCell).
     owner: AtomicU64,
     /// As in [`Bucket`].
     paid_until_ns: AtomicU64,
@@ -43,19 +36,15 @@ impl Limiter {
     /// Takes one answer out of the bucket of `prefix`; `now_ns` is of any clock that never goes back.
     pub(super) fn take(&self, prefix: u64, limit: &RateLimit, now_ns: u64) -> Rate {
         let set = self.set(prefix);
-        let owner = prefix | TAKEN;
+        let owner = owner(prefix);
         let own = set.iter().find(|cell| cell.owner.load(Ordering::Acquire) == owner);
         let cell = own.unwrap_or_else(|| Cell::taken_over(set, owner));
         cell.take(owner, limit, now_ns)
     }
 
     fn set(&self, prefix: u64) -> &[Cell] {
-        // The finaliser of MurmurHash3 (Appleby 2011), behind the secret.
-        let mut mixed = prefix ^ self.secret;
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
-        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
-        let first = (mixed ^ (mixed >> 33)) as usize % (DNS_LIMITER_CELLS / WAYS) * WAYS;
-        &self.cells[first..first + WAYS]
+        let first = set_index(prefix, self.secret, DNS_LIMITER_CELLS / RATE_WAYS) * RATE_WAYS;
+        &self.cells[first..first + RATE_WAYS]
     }
 }
 
@@ -102,6 +91,7 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use autoradio_common::rate::RateSet;
     use proptest::prelude::*;
 
     const S: u64 = 1_000_000_000;
@@ -154,6 +144,25 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_prefixes_are_judged_as_by_the_kernels_sets(
+            steps in prop::collection::vec((0u64..40_000_000, 0u64..40), 1..400),
+            rate in 1u32..20,
+            slip in 0u32..4,
+        ) {
+            let (limiter, limit) = (Limiter::new(3), RateLimit::per_second(rate, slip));
+            let sets = DNS_LIMITER_CELLS / RATE_WAYS;
+            let (mut kernel, mut now_ns) = (vec![RateSet::default(); sets], S);
+            // Some that share sets.
+            let crowd: Vec<u64> = (0..).filter(|it| set_index(*it, 3, sets) < 4).take(40).collect();
+            for (step_ns, number) in steps {
+                now_ns += step_ns;
+                let prefix = crowd[number as usize];
+                let want = kernel[set_index(prefix, 3, sets)].take(prefix, &limit, now_ns);
+                prop_assert_eq!(limiter.take(prefix, &limit, now_ns), want);
+            }
+        }
+
         #[test]
         fn a_lone_prefix_is_judged_as_by_its_bucket(
             steps in prop::collection::vec(0u64..400_000_000, 1..200),

@@ -4,7 +4,7 @@
 //! a hash keyed by a secret of this process. Wrong ones are not: they cost their sender a check each time. Checks that
 //! cannot be made soon are refused, so that a flood of wrong passwords delays nobody for long.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,8 +29,8 @@ use crate::cluster::{MountPath, MountRecord};
 /// What a client gave as its name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Credentials {
-    user: String,
-    password: String,
+    pub(super) user: String,
+    pub(super) password: String,
 }
 
 impl Credentials {
@@ -56,11 +56,14 @@ impl Credentials {
     }
 }
 
+/// Whose password it is: a mount's source's, or that of one of its listeners.
+type Whose = (MountPath, Option<String>);
+
 /// Checks passwords, few at a time, and remembers the right ones.
 pub(super) struct Verifier {
     key: [u8; 32],
-    /// Per mount, the tag of what was right last.
-    right: Mutex<HashMap<MountPath, [u8; 32]>>,
+    /// Per mount and listener, `None` for the mount's source, the tag of what was right last.
+    right: Mutex<HashMap<Whose, [u8; 32]>>,
     running: Semaphore,
     waiting: Semaphore,
     wait_max: Duration,
@@ -95,7 +98,9 @@ impl Verifier {
         head: &RequestHead,
         record: &MountRecord,
     ) -> Result<bool, FrontError> {
-        match Credentials::of(head) {
+        let bare = head.bare_password();
+        let bare = bare.map(|password| Credentials::new(&record.source_username, password));
+        match bare.or_else(|| Credentials::of(head)) {
             Some(given) => self.knows(given, record).await,
             None => Ok(false),
         }
@@ -109,13 +114,37 @@ impl Verifier {
     ) -> Result<bool, FrontError> {
         let user_right = bool::from(given.user.as_bytes().ct_eq(record.source_username.as_bytes()));
         let hash = record.source_password_hash.clone();
+        self.fits((record.path.clone(), None), given, user_right, hash).await
+    }
+
+    /// Whether these are the credentials of one of the listeners of `mount`.
+    pub(super) async fn knows_listener(
+        &self,
+        given: Credentials,
+        mount: &MountPath,
+        users: &BTreeMap<String, String>,
+    ) -> Result<bool, FrontError> {
+        let own = users.get(&given.user);
+        // A stranger's password is checked against somebody's, so that the time it takes does not tell who is known.
+        let Some(hash) = own.or_else(|| users.values().next()).cloned() else { return Ok(false) };
+        let whose = (mount.clone(), Some(given.user.clone()));
+        self.fits(whose, given, own.is_some(), hash).await
+    }
+
+    async fn fits(
+        &self,
+        whose: Whose,
+        given: Credentials,
+        user_right: bool,
+        hash: String,
+    ) -> Result<bool, FrontError> {
         let tag = self.tag(&given, &hash);
-        if user_right && self.remembers(&record.path, &tag) {
+        if user_right && self.remembers(&whose, &tag) {
             return Ok(true);
         }
         let right = self.check(given.password, hash).await? && user_right;
         if right {
-            self.remember(&record.path, tag);
+            self.remember(whose, tag);
         }
         Ok(right)
     }
@@ -149,24 +178,24 @@ impl Verifier {
         digest.finalize().into()
     }
 
-    fn remembers(&self, mount: &MountPath, tag: &[u8; 32]) -> bool {
-        self.right().get(mount).is_some_and(|known| known.ct_eq(tag).into())
+    fn remembers(&self, whose: &Whose, tag: &[u8; 32]) -> bool {
+        self.right().get(whose).is_some_and(|known| known.ct_eq(tag).into())
     }
 
-    /// A mount has one right password, so a newer one takes the older one's place. When mounts that were deleted since
+    /// Everybody has one right password, so a newer one takes the older one's place. When mounts that were deleted since
     /// fill the room, any one is forgotten: it costs its source one check.
-    fn remember(&self, mount: &MountPath, tag: [u8; 32]) {
+    fn remember(&self, whose: Whose, tag: [u8; 32]) {
         let mut right = self.right();
         if right.len() >= HTTP_PASSWORDS_REMEMBERED_MAX
-            && !right.contains_key(mount)
+            && !right.contains_key(&whose)
             && let Some(other) = right.keys().next().cloned()
         {
             right.remove(&other);
         }
-        right.insert(mount.clone(), tag);
+        right.insert(whose, tag);
     }
 
-    fn right(&self) -> MutexGuard<'_, HashMap<MountPath, [u8; 32]>> {
+    fn right(&self) -> MutexGuard<'_, HashMap<Whose, [u8; 32]>> {
         self.right.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -234,16 +263,16 @@ mod tests {
     #[test]
     fn every_mount_of_a_full_cluster_is_remembered_and_no_more() {
         let verifier = Verifier::new();
-        let mount = |number: usize| format!("/{number}").parse().expect("a mount path");
+        let mount = |number: usize| (format!("/{number}").parse().expect("a mount path"), None);
         for number in 0..MOUNTS_MAX {
-            verifier.remember(&mount(number), [1; 32]);
+            verifier.remember(mount(number), [1; 32]);
         }
         assert!((0..MOUNTS_MAX).all(|number| verifier.remembers(&mount(number), &[1; 32])));
-        verifier.remember(&mount(0), [2; 32]);
+        verifier.remember(mount(0), [2; 32]);
         assert!(
             verifier.remembers(&mount(0), &[2; 32]) && !verifier.remembers(&mount(0), &[1; 32])
         );
-        verifier.remember(&mount(MOUNTS_MAX), [1; 32]);
+        verifier.remember(mount(MOUNTS_MAX), [1; 32]);
         assert!(verifier.remembers(&mount(MOUNTS_MAX), &[1; 32]));
         assert_eq!(verifier.right().len(), HTTP_PASSWORDS_REMEMBERED_MAX);
     }
@@ -266,6 +295,28 @@ mod tests {
         assert!(verifier.allows(&right, &record).await.expect("no turn needed"));
         drop(waiters);
         assert!(!verifier.allows(&wrong, &record).await.expect("a turn"));
+    }
+
+    #[tokio::test]
+    async fn each_listener_has_a_password_of_their_own() {
+        let hash = |password| mount_record("/m", "x", password).source_password_hash;
+        let users =
+            BTreeMap::from([("anna".to_owned(), hash("one")), ("ben".to_owned(), hash("two"))]);
+        let (verifier, mount) = (Verifier::new(), "/m".parse().expect("a mount path"));
+        for (why, user, password, want) in [
+            ("right", "anna", "one", true),
+            ("right, too", "ben", "two", true),
+            ("remembered", "anna", "one", true),
+            ("another's", "ben", "one", false),
+            ("a stranger with somebody's", "carl", "one", false),
+        ] {
+            let given = Credentials::new(user, password);
+            let got = verifier.knows_listener(given, &mount, &users).await.expect("a turn");
+            assert_eq!(got, want, "{why}");
+        }
+        let given = Credentials::new("anna", "one");
+        let nobody = verifier.knows_listener(given, &mount, &BTreeMap::new()).await;
+        assert!(matches!(nobody, Ok(false)), "an empty list lets nobody in");
     }
 
     #[test]

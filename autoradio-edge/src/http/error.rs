@@ -15,8 +15,16 @@ use crate::stream::StreamError;
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// A port of the front cannot be listened on.
-    #[error("HTTP port {port} cannot be opened: {}", remedy(.source))]
+    #[error("HTTP port {port} cannot be opened: {}", remedy(.source, "--http-port"))]
     Port {
+        /// The port.
+        port: u16,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// The port for SHOUTcast sources cannot be listened on.
+    #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source, "--shoutcast-port"))]
+    ShoutcastPort {
         /// The port.
         port: u16,
         /// What the kernel said.
@@ -61,6 +69,14 @@ pub enum FrontError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A line of a source that speaks SHOUTcast or Icecast 1.
+    #[error(
+        "the source's login is malformed: it has a line with the password, then lines like icy-name:text, then an empty one"
+    )]
+    LoginMalformed,
+    /// A proxy that may speak for its clients, and does not say whom it speaks for in a form that is known.
+    #[error("the PROXY header is malformed")]
+    ProxyMalformed,
     /// `Content-Length` is no number.
     #[error("Content-Length is no number")]
     LengthMalformed,
@@ -81,6 +97,21 @@ pub enum FrontError {
     /// No credentials, or wrong ones.
     #[error("this mount's source user name and password are needed")]
     Unauthorized,
+    /// A listener whom the mount's users or its URL do not let in.
+    #[error("this mount's listeners need a user name and a password that are right")]
+    ListenerUnauthorized,
+    /// The program that decides who listens does not answer.
+    #[error("who may listen to this mount cannot be asked at this moment, try again: {reason}")]
+    ListenersNotJudged {
+        /// What went wrong.
+        reason: String,
+    },
+    /// A source for a mount that is pulled.
+    #[error("mount {mount} is pulled from elsewhere and takes no source")]
+    Pulled {
+        /// The mount.
+        mount: MountPath,
+    },
     /// More passwords to check than can be checked in time.
     #[error("too many passwords are being checked at this moment, try again")]
     PasswordsBusy,
@@ -141,20 +172,27 @@ impl FrontError {
     /// What the client is told, `None` when nobody is there to be told anything.
     pub(super) fn reply(&self) -> Option<Reply> {
         let status = match self {
-            Self::Port { .. } | Self::ClientGone | Self::Client { .. } => return None,
+            Self::Port { .. }
+            | Self::ShoutcastPort { .. }
+            | Self::ClientGone
+            | Self::Client { .. } => return None,
             Self::HeadMalformed { .. }
             | Self::LengthMalformed
             | Self::ChunkMalformed
+            | Self::LoginMalformed
+            | Self::ProxyMalformed
             | Self::MountMissing => 400,
             Self::HeadTooLarge | Self::HeadTooLargeForIcecast { .. } => 431,
             Self::HeadTooSlow => 408,
             Self::AddressFull => 429,
             Self::MountUnknown { .. } | Self::NoSource { .. } => 404,
-            Self::Unauthorized => 401,
+            Self::Unauthorized | Self::ListenerUnauthorized => 401,
+            Self::Pulled { .. } => 403,
             // Icecast refusing our internal password is our fault: the client's own was right.
             Self::IcecastRefused { status: 401, .. }
             | Self::NodeFull { .. }
             | Self::PasswordsBusy
+            | Self::ListenersNotJudged { .. }
             | Self::NoMaster { .. }
             | Self::MountFull { .. }
             | Self::NoRoom
@@ -175,22 +213,24 @@ impl FrontError {
             | Self::IcecastRefused { status: 401, .. } => {
                 "the mount's Icecast cannot be reached at this moment, try again".to_owned()
             }
+            Self::ListenersNotJudged { .. } => {
+                "who may listen to this mount cannot be asked at this moment, try again".to_owned()
+            }
             other => other.to_string(),
         }
     }
 }
 
-fn remedy(source: &io::Error) -> String {
+/// What to do about a port that cannot be opened, which `flag` has named.
+fn remedy(source: &io::Error, flag: &str) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has it; stop that program or choose another port with --http-port"
-                .to_owned()
+            format!("another program has it; stop that program or choose another port with {flag}")
         }
-        io::ErrorKind::PermissionDenied => {
+        io::ErrorKind::PermissionDenied => format!(
             "it needs privileges; run as root, grant CAP_NET_BIND_SERVICE, or choose a port above \
-             1023 with --http-port"
-                .to_owned()
-        }
+             1023 with {flag}"
+        ),
         _ => source.to_string(),
     }
 }

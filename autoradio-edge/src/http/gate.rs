@@ -88,6 +88,9 @@ pub enum Refusal {
     /// A front that is behind, or ahead, of this node.
     #[error("the tunnel means another epoch than the one this node holds")]
     Epoch,
+    /// The mount is pulled from elsewhere.
+    #[error("the mount is pulled from elsewhere and takes no source")]
+    Pulled,
     /// Wrong name or password.
     #[error("wrong user name or password")]
     Credentials,
@@ -106,6 +109,7 @@ impl Refusal {
             Self::SteppedDown => "stepped_down",
             Self::NotMaster => "not_master",
             Self::Epoch => "epoch",
+            Self::Pulled => "pulled",
             Self::Credentials => "credentials",
             Self::Occupied => "occupied",
             Self::Busy => "busy",
@@ -203,6 +207,10 @@ impl SourceGate {
         let mount: MountPath = claim.mount.parse().map_err(|_| Refusal::MountUnknown)?;
         let placed = self.placements.borrow().mounts.get(&mount).cloned();
         let record = placed.ok_or(Refusal::MountUnknown)?.record;
+        // A relay is no source that asks: only those who would push it out come here.
+        if record.relay_url.is_some() && claim.admin.is_none() {
+            return Err(Refusal::Pulled);
+        }
         if way == Way::Direct {
             self.check_password(claim, &record).await?;
         }
@@ -355,6 +363,19 @@ mod tests {
             let rig = rig();
             assert_eq!(rig.gate.admit(&claim(mount, user, pass)).await, want, "{why}");
             assert_eq!(rig.gate.inside().len(), usize::from(want.is_ok()), "{why}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_mount_that_is_pulled_takes_no_source() {
+        let rig = rig();
+        let mut placement = Placement::clone(&held_by("a", 7));
+        let path: MountPath = "/m".parse().expect("a mount path");
+        let placed = placement.mounts.get_mut(&path).expect("the mount");
+        Arc::make_mut(&mut placed.record).relay_url = Some("http://h/x".to_owned());
+        rig.placements.send_replace(Arc::new(placement));
+        for (user, pass) in [("epoch-7", "inner"), ("source", "hackme")] {
+            assert_eq!(rig.gate.admit(&claim("/m", user, pass)).await, Err(Refusal::Pulled));
         }
     }
 

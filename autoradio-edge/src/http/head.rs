@@ -7,7 +7,10 @@ use std::fmt;
 
 use autoradio_common::limits::{HTTP_HEAD_BYTES_MAX, HTTP_HEADERS_MAX};
 
-use super::FrontError;
+use super::{FrontError, shoutcast};
+
+/// Name and value of a field.
+pub(super) type Field = (String, Vec<u8>);
 
 /// The version a client speaks, which is the version of its answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,9 @@ pub struct RequestHead {
     pub version: HttpVersion,
     /// Length of the head in the input, its empty line included.
     pub bytes: usize,
-    fields: Vec<(String, Vec<u8>)>,
+    fields: Vec<Field>,
+    /// A password that is for any user name: that of an Icecast 1 source.
+    bare_password: Option<String>,
 }
 
 impl RequestHead {
@@ -54,7 +59,10 @@ impl RequestHead {
             // Until the line is whole this may become ICE/1.0, which the parser does not know.
             Err(httparse::Error::Version) if !input.contains(&b'\n') => return incomplete(input),
             Err(httparse::Error::TooManyHeaders) => return Err(FrontError::HeadTooLarge),
-            Err(source) => return Err(FrontError::HeadMalformed { source }),
+            Err(source) => {
+                let malformed = || Err(FrontError::HeadMalformed { source });
+                return shoutcast::audiocast_head(input).unwrap_or_else(malformed);
+            }
         };
         if bytes > HTTP_HEAD_BYTES_MAX {
             return Err(FrontError::HeadTooLarge);
@@ -72,7 +80,24 @@ impl RequestHead {
                 .iter()
                 .map(|field| (field.name.to_owned(), field.value.to_vec()))
                 .collect(),
+            bare_password: None,
         }))
+    }
+
+    /// The head that a source which speaks no HTTP would have sent if it did.
+    pub(super) fn source(
+        target: String,
+        fields: Vec<Field>,
+        bytes: usize,
+        bare_password: Option<String>,
+    ) -> Self {
+        let (method, version) = ("SOURCE".to_owned(), HttpVersion::Http10);
+        Self { method, target, version, bytes, fields, bare_password }
+    }
+
+    /// The password of an Icecast 1 source, which gives no user name and is answered in its own form.
+    pub(super) fn bare_password(&self) -> Option<&str> {
+        self.bare_password.as_deref()
     }
 
     /// The first field of that name, whatever its case.
@@ -231,7 +256,6 @@ mod tests {
         for (why, text) in [
             ("SHOUTcast password line", &b"hackme\r\n"[..]),
             ("SHOUTcast password line, bare", b"hackme\n"),
-            ("x-audiocast", b"SOURCE hackme /m\nx-audiocast-name: x\n\n"),
             ("icy poke", b"!POKE\nicy-name:x\n\n"),
             ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
             ("no version", b"GET /\r\n\r\n"),

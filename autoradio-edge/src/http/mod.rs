@@ -11,15 +11,21 @@
 mod dechunk;
 mod error;
 mod head;
+mod proxy_protocol;
+mod range;
 mod reply;
+mod shoutcast;
 
 // The decisions: what is asked for, and by whom.
 mod addresses;
 mod auth;
 mod bucket;
+mod forwarded;
 mod gate;
+mod listener_auth;
 mod playlist;
 mod route;
+mod source_meter;
 mod stats;
 
 // The work: the only room here that touches the network.
@@ -30,9 +36,14 @@ mod testing;
 
 pub use dechunk::{Body, Dechunker};
 pub use error::FrontError;
+pub use forwarded::TrustedProxies;
 pub use gate::{Refusal, SourceClaim, SourceGate};
 pub use head::{HttpVersion, RequestHead};
+pub use listener_auth::allows_listener;
 pub use playlist::PlaylistKind;
+pub use proxy_protocol::ProxyHeader;
+pub use range::StreamRange;
 pub use route::{MetadataUpdate, Route, landing, route};
-pub use socket::{Front, FrontSettings};
+pub use shoutcast::{Login, login_head};
+pub use socket::{Front, FrontSettings, ListenerGate};
 pub use stats::{FrontStats, FrontView, MountView};

@@ -44,6 +44,8 @@ pub enum Route {
     Poke,
     /// A source sets its title.
     Metadata(MetadataUpdate),
+    /// A SHOUTcast source sets its title, by this query.
+    ShoutcastTitle(String),
     /// A peer asks how this node stands.
     PeerState,
     /// The status page.
@@ -65,7 +67,7 @@ impl Route {
             Self::Playlist(..) => "playlist",
             Self::Options | Self::OptionsServer => "options",
             Self::Poke => "poke",
-            Self::Metadata(_) => "metadata",
+            Self::Metadata(_) | Self::ShoutcastTitle(_) => "metadata",
             Self::PeerState => "peer",
             Self::Status => "status",
             Self::NotFound | Self::MethodNotAllowed => "other",
@@ -109,6 +111,7 @@ fn read(method: &str, path: &str, query: &str, placement: &Placement) -> Route {
         "/admin/metadata" if method == "GET" => {
             return Route::Metadata(metadata_update(query, placement));
         }
+        "/admin.cgi" if method == "GET" => return Route::ShoutcastTitle(query.to_owned()),
         _ => {}
     }
     let (path, landed) = match path.strip_prefix(LANDING) {
@@ -171,7 +174,7 @@ fn split_target(target: &str) -> (String, &str) {
 }
 
 /// The mount a path means: itself, or what stands before a slash or a suffix of `SHOUTcast` (`;`, `;stream.mp3`, `/;`).
-fn find_mount(encoded: &str, placement: &Placement) -> Option<MountPath> {
+pub(super) fn find_mount(encoded: &str, placement: &Placement) -> Option<MountPath> {
     let known = |path: &str| {
         let mount = MountPath::from_encoded(path.trim_end_matches('/')).ok()?;
         placement.mounts.contains_key(&mount).then_some(mount)
@@ -202,18 +205,48 @@ pub(super) fn master_of(
     Ok(if placement.is_master(own, mount) { own_icecast } else { address })
 }
 
-fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
+/// Those parameters of a query whose names are `known`, decoded; of each the first.
+pub(super) fn parameters<'a>(query: &str, known: &[&'a str]) -> Vec<(&'a str, Vec<u8>)> {
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let Some(name) = METADATA_PARAMETERS.into_iter().find(|known| *known == name) else {
+        let Some(name) = known.iter().find(|known| **known == name) else {
             continue;
         };
-        if found.iter().all(|(seen, _)| *seen != name) {
+        if found.iter().all(|(seen, _)| seen != name) {
             let spaced = value.replace('+', " ");
             found.push((name, percent_decode(spaced.as_bytes()).collect()));
         }
     }
+    found
+}
+
+/// What a SHOUTcast source says of its title: the login, as it would log in to stream, and the query for Icecast when it is about `mount`.
+/// `None`: it says nothing of that.
+///
+/// Such a source never tells how its title is encoded, and Icecast takes what is not told for Latin-1.
+pub(super) fn shoutcast_title(query: &str) -> Option<(String, impl Fn(&MountPath) -> String)> {
+    let found = parameters(query, &["mode", "pass", "song", "url", "sid"]);
+    let of = |name: &str| found.iter().find(|(known, _)| *known == name).map(|(_, value)| value);
+    if of("mode").map(Vec::as_slice) != Some(b"updinfo") {
+        return None;
+    }
+    let (pass, song) = (String::from_utf8(of("pass")?.clone()).ok()?, of("song")?.clone());
+    let sid = of("sid").and_then(|sid| std::str::from_utf8(sid).ok());
+    let login = sid.map_or_else(|| pass.clone(), |sid| format!("{pass}:#{sid}"));
+    let charset = if std::str::from_utf8(&song).is_ok() { "&charset=UTF-8" } else { "" };
+    let url = of("url").map(|url| format!("&url={}", percent_encode(url, &QUERY_ESCAPED)));
+    let update = move |mount: &MountPath| {
+        let mount = percent_encode(mount.as_str().as_bytes(), &QUERY_ESCAPED);
+        let song = percent_encode(&song, &QUERY_ESCAPED);
+        let url = url.as_deref().unwrap_or_default();
+        format!("mode=updinfo&mount={mount}{charset}&song={song}{url}")
+    };
+    Some((login, update))
+}
+
+fn metadata_update(query: &str, placement: &Placement) -> MetadataUpdate {
+    let mut found = parameters(query, &METADATA_PARAMETERS);
     let mount = found.iter_mut().find(|(name, _)| *name == "mount");
     let mount = mount.map(|(_, value)| {
         let asked = String::from_utf8_lossy(value).into_owned();
@@ -290,6 +323,8 @@ mod tests {
             ("HEAD", "/_peer/state", Route::NotFound),
             ("GET", "/admin/!POKE", Route::Poke),
             ("GET", "/admin/stats", Route::NotFound),
+            ("GET", "/admin.cgi?mode=x", Route::ShoutcastTitle("mode=x".to_owned())),
+            ("PUT", "/admin.cgi", Route::SourceUnknown("/admin.cgi".to_owned())),
             ("OPTIONS", "*", Route::OptionsServer),
             ("OPTIONS", "/live.mp3", Route::Options),
             ("DELETE", "/live.mp3", Route::MethodNotAllowed),
@@ -332,6 +367,30 @@ mod tests {
             let target = format!("/admin/metadata?{query}");
             let want = MetadataUpdate { mount: want_mount, query: want_query.to_owned() };
             assert_eq!(route("GET", &target, &placement), Route::Metadata(want), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_shoutcast_title_becomes_icecasts_and_is_utf_8_only_if_it_can_be() {
+        let mount = mount("/a b");
+        for (query, want) in [
+            (
+                "mode=updinfo&pass=hackme&song=A+%2d+%c3%a9",
+                Some(("hackme", "mode=updinfo&mount=%2Fa%20b&charset=UTF-8&song=A%20-%20%C3%A9")),
+            ),
+            (
+                "pass=dj%3ax&mode=updinfo&song=%e9&url=&sid=2",
+                Some(("dj:x:#2", "mode=updinfo&mount=%2Fa%20b&song=%E9&url=")),
+            ),
+            ("mode=updinfo&pass=hackme", None),
+            ("mode=updinfo&song=x", None),
+            ("mode=viewxml&pass=hackme&song=x", None),
+            ("pass=%ff&mode=updinfo&song=x", None),
+            ("", None),
+        ] {
+            let got = shoutcast_title(query).map(|(login, update)| (login, update(&mount)));
+            let want = want.map(|(login, update)| (login.to_owned(), update.to_owned()));
+            assert_eq!(got, want, "{query}");
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use super::socket::Leave;
 use crate::clock;
 use crate::cluster::MountPath;
 use crate::placement::Placement;
@@ -119,7 +120,7 @@ impl FrontStats {
             })
             .ok()?;
         metrics::gauge!("autoradio_http_listeners").increment(1.0);
-        Some(Seat { stats: self.clone(), counters })
+        Some(Seat { stats: self.clone(), counters, leave: None })
     }
 
     /// Marks the mount's source as connected.
@@ -155,9 +156,17 @@ impl MountCounters {
 pub(super) struct Seat {
     stats: Arc<FrontStats>,
     counters: Arc<MountCounters>,
+    /// Tells whoever let the listener in that it has left.
+    leave: Option<Box<Leave>>,
 }
 
 impl Seat {
+    /// The seat of a listener whose leaving is told.
+    pub(super) fn until(mut self, leave: Option<Box<Leave>>) -> Self {
+        self.leave = leave;
+        self
+    }
+
     /// Counts bytes sent to the listener, or to several of the same mount.
     pub(super) fn sent(&self, bytes: u64) {
         self.counters.bytes_out.fetch_add(bytes, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 
 use tokio::sync::watch;
 
-use super::{RequestHead, SourceGate};
+use super::{ListenerGate, RequestHead, SourceGate};
 use crate::cluster::{IcecastSecrets, MountRecord, Snapshot, Standing, StandingReader};
 use crate::placement::{Placement, place};
 
@@ -49,4 +49,10 @@ pub(super) fn gate() -> Arc<SourceGate> {
     let node = "node1".parse().expect("a node name");
     let standing = StandingReader::always(Standing::Sure);
     Arc::new(SourceGate::new(node, secrets(), placements, standing))
+}
+
+/// What judges listeners of a node that knows no mounts.
+pub(super) fn listener_gate() -> Arc<ListenerGate> {
+    let (_, placements) = watch::channel(Arc::new(placement_of(&[])));
+    Arc::new(ListenerGate::new(("radio.test".to_owned(), 80), "relay".to_owned(), placements))
 }

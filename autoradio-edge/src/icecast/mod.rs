@@ -5,11 +5,13 @@
 //! an Icecast for its listeners; `stats.rs` reads its answers.
 
 mod process;
+mod relay_credentials;
 mod render;
 mod socket;
 mod stats;
 
 pub use process::{Icecast, IcecastError, start};
+pub(crate) use relay_credentials::{RELAY_USER, relay_credentials};
 pub use render::{IcecastSettings, render};
 pub use socket::IcecastDoor;
 pub use stats::{RelayCounts, listener_addresses, listeners_by_mount};

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 use autoradio_common::limits::{HTTP_HEAD_MS_MAX, ICECAST_RELAYS_MAX, MOUNTS_MAX};
 use quick_xml::escape::escape;
 
-use crate::api::SOURCE_AUTH_PATH;
-use crate::cluster::{IcecastSecrets, MountPath, NodeName, NodeRecord};
-use crate::placement::Placement;
+use super::relay_credentials::RELAY_USER;
+use crate::api::{LISTENER_AUTH_PATH, SOURCE_AUTH_PATH};
+use crate::cluster::{HttpUrl, IcecastSecrets, MountPath, NodeName, NodeRecord};
+use crate::placement::{PlacedMount, Placement};
 
 /// What a listener may lag behind before Icecast drops it, in bytes.
 const QUEUE_BYTES: u32 = 1024 * 1024;
@@ -20,8 +21,8 @@ const SOURCE_TIMEOUT_S: u32 = 10;
 /// Silence after which a client is dropped, in seconds.
 const CLIENT_TIMEOUT_S: u32 = 30;
 
-/// Name under which the cluster's relays listen.
-const RELAY_USER: &str = "relay";
+/// Pause before a stream that could not be pulled, or has ended, is asked for again, in seconds. Icecast's own is two minutes.
+const PULL_INTERVAL_S: u32 = 5;
 
 /// What does not change while the daemon runs.
 #[derive(Clone, Debug)]
@@ -104,6 +105,16 @@ pub fn render(
         listen_socket(xml, settings);
         http_headers(xml);
         all_mounts(xml, settings);
+        for path in protected(placement) {
+            protected_mount(xml, settings, path);
+        }
+        let pulled = pulled(&settings.node, placement);
+        if !pulled.is_empty() {
+            xml.text("master-update-interval", PULL_INTERVAL_S);
+        }
+        for (path, url) in pulled {
+            pull(xml, path, &url);
+        }
         if settings.relays {
             for (path, master) in relayed(&settings.node, placement) {
                 relay(xml, secrets, path, master);
@@ -167,11 +178,65 @@ fn all_mounts(xml: &mut Xml, settings: &IcecastSettings) {
     xml.element_with("mount", r#"type="default""#, |xml| {
         // Directories are told about the cluster's name, never about one node's port.
         xml.text("public", 0);
-        xml.element_with("authentication", r#"type="url""#, |xml| {
-            let admin = settings.admin;
-            let url = format_args!("http://{admin}{SOURCE_AUTH_PATH}");
-            xml.line(format_args!(r#"<option name="stream_auth" value="{url}" />"#));
-        });
+        asked_at(xml, settings, &[("stream_auth", SOURCE_AUTH_PATH)]);
+    });
+}
+
+/// Mounts that are not open to all: the few that may cost Icecast a thread each.
+fn protected(placement: &Placement) -> impl Iterator<Item = &MountPath> {
+    let protected = placement.mounts.iter().filter(|(_, placed)| placed.record.asks_listeners());
+    protected.map(|(path, _)| path)
+}
+
+/// A mount whose listeners Icecast asks about as well: those who come straight to it must not get round the front.
+fn protected_mount(xml: &mut Xml, settings: &IcecastSettings, path: &MountPath) {
+    xml.element_with("mount", r#"type="normal""#, |xml| {
+        xml.text("mount-name", path);
+        xml.text("public", 0);
+        asked_at(
+            xml,
+            settings,
+            &[
+                ("stream_auth", SOURCE_AUTH_PATH),
+                ("listener_add", LISTENER_AUTH_PATH),
+                ("listener_remove", LISTENER_AUTH_PATH),
+            ],
+        );
+    });
+}
+
+/// Has Icecast ask the daemon.
+fn asked_at(xml: &mut Xml, settings: &IcecastSettings, questions: &[(&str, &str)]) {
+    let admin = settings.admin;
+    xml.element_with("authentication", r#"type="url""#, |xml| {
+        for (name, path) in questions {
+            xml.line(format_args!(r#"<option name="{name}" value="http://{admin}{path}" />"#));
+        }
+    });
+}
+
+/// The mounts that this node pulls from elsewhere, being their master. A URL that is none is left out: it is checked where it is set.
+fn pulled<'a>(own: &NodeName, placement: &'a Placement) -> Vec<(&'a MountPath, HttpUrl)> {
+    let of = |(path, placed): (&'a MountPath, &'a PlacedMount)| {
+        placed.master.as_ref().filter(|master| master.node == *own)?;
+        Some((path, placed.record.relay_url.as_ref()?.parse().ok()?))
+    };
+    placement.mounts.iter().filter_map(of).take(ICECAST_RELAYS_MAX).collect()
+}
+
+/// Plays what `url` plays, always. No source can take its place: the gate refuses them.
+fn pull(xml: &mut Xml, path: &MountPath, url: &HttpUrl) {
+    xml.element("relay", |xml| {
+        xml.text("server", &url.host);
+        xml.text("port", url.port);
+        xml.text("mount", &url.target);
+        xml.text("local-mount", path);
+        xml.text("on-demand", 0);
+        xml.text("relay-shoutcast-metadata", 1);
+        if let Some((user, password)) = &url.credentials {
+            xml.text("username", user);
+            xml.text("password", password);
+        }
     });
 }
 
@@ -273,7 +338,7 @@ mod tests {
 
     use crate::cluster::{Master, MountRecord, SourceRecord};
     use crate::placement::tests::one_node_snapshot;
-    use crate::placement::{PlacedMount, PlacedSource, place};
+    use crate::placement::{PlacedSource, place};
 
     fn settings() -> IcecastSettings {
         let own = ("own".parse().unwrap(), ([127, 0, 0, 1], 8080).into());
@@ -377,6 +442,49 @@ mod tests {
         let settings = IcecastSettings { relays: false, ..settings() };
         let xml = render(&settings, &secrets(), &placement([placed("/peers.mp3", "a", true)]));
         assert!(!xml.contains("<relay>"), "{xml}");
+    }
+
+    #[test]
+    fn a_mount_with_a_url_is_pulled_by_its_master_alone() {
+        let pulls = |master: &str, url: &str| {
+            let (path, mut placed) = placed("/pulled & on", master, false);
+            Arc::make_mut(&mut placed.record).relay_url = Some(url.to_owned());
+            rendered(&placement([(path, placed)]))
+        };
+        let xml = pulls("own", "http://jo:p%40&s@[2001:db8::1]:81/x?a=1&b=2");
+        for line in [
+            "<server>2001:db8::1</server>",
+            "<port>81</port>",
+            "<mount>/x?a=1&amp;b=2</mount>",
+            "<local-mount>/pulled &amp; on</local-mount>",
+            "<on-demand>0</on-demand>",
+            "<username>jo</username>",
+            "<password>p@&amp;s</password>",
+            "<master-update-interval>5</master-update-interval>",
+        ] {
+            assert!(xml.contains(line), "{line} is missing in\n{xml}");
+        }
+        let elsewhere = pulls("a", "http://h/x");
+        assert!(!elsewhere.contains("<server>h<"), "{elsewhere}");
+        let (_, bare) = placed("/m", "own", false);
+        assert!(bare.record.relay_url.is_none());
+        for xml in [pulls("own", "https://h/x"), rendered(&placement([placed("/m", "own", true)]))]
+        {
+            assert!(!xml.contains("<relay>") && !xml.contains("master-update"), "{xml}");
+        }
+    }
+
+    #[test]
+    fn who_comes_straight_to_icecast_is_asked_about_where_the_front_would_ask() {
+        let (path, mut placed) = placed("/private", "own", true);
+        Arc::make_mut(&mut placed.record).listener_users = Some(std::collections::BTreeMap::new());
+        let xml = rendered(&placement([(path, placed)]));
+        assert!(xml.contains("<mount-name>/private</mount-name>"), "{xml}");
+        for (question, times) in [("stream_auth", 2), ("listener_add", 1), ("listener_remove", 1)] {
+            assert_eq!(xml.matches(question).count(), times, "{question} in\n{xml}");
+        }
+        let url = "http://127.0.0.1:8080/v1/icecast/listener-auth";
+        assert_eq!(xml.matches(url).count(), 2, "{xml}");
     }
 
     #[test]

@@ -106,7 +106,7 @@ mod tests {
         stream.lost(now);
         stream.failed(&dead(), now);
         assert_eq!(stream.pause(&terms, now), ms(50), "what has played begins anew");
-        assert_eq!(stream.pause(&terms, now + GRACE - ms(60)), ms(50));
+        assert_eq!(stream.pause(&terms, now + ms(29_940)), ms(50));
     }
 
     #[test]
@@ -118,7 +118,7 @@ mod tests {
             ("nor anything from a dead master", false, dead(), GRACE, true, false),
             ("just lost", true, StreamError::NoSource, ms(STREAM_ABSENT_MS - 1), false, false),
             ("no source for long", true, StreamError::NoSource, ms(STREAM_ABSENT_MS), true, false),
-            ("no word of the master", true, dead(), GRACE - ms(1), false, false),
+            ("no word of the master", true, dead(), ms(29_999), false, false),
             ("none for long", true, dead(), GRACE, true, true),
         ] {
             let mut stream = Continuity::default();

@@ -15,6 +15,8 @@ use super::ring::{Piece, Ring, View};
 pub(super) struct Feed {
     ring: Ring,
     framer: Option<Framer>,
+    /// What listeners hear, once it is known.
+    codec: Option<Codec>,
     stripper: Option<Stripper>,
     audio: BytesMut,
 }
@@ -37,22 +39,25 @@ impl Feed {
         let (Some(framer), Some(stripper)) = (&mut self.framer, &mut self.stripper) else {
             return Ok(0);
         };
-        let codec = framer.codec();
         self.audio.clear();
         let title = stripper.push(bytes, &mut self.audio);
+        let mut out = Framed::default();
+        framer.push(&self.audio, &mut out);
+        // Until something comes out, the framer means the last connection's codec.
+        if let (false, Some(now)) = (out.bytes.is_empty(), framer.codec()) {
+            let before = *self.codec.get_or_insert(now);
+            if before != now {
+                let (type_now, type_before) = (name(now).to_owned(), name(before).to_owned());
+                // Nothing of it may come before what the next connection brings.
+                self.framer = None;
+                return Err(StreamError::OtherType { type_now, type_before });
+            }
+        }
         if let Some(title) = title {
             self.ring.set_title(block(Some(&title)));
         }
-        let mut framed = Framed::default();
-        framer.push(&self.audio, &mut framed);
-        if let (Some(before), Some(now)) = (codec, framer.codec())
-            && before != now
-        {
-            let (type_now, type_before) = (name(now).to_owned(), name(before).to_owned());
-            return Err(StreamError::OtherType { type_now, type_before });
-        }
-        let more = framed.bytes.len();
-        self.ring.append(piece(framed), now_ms);
+        let more = out.bytes.len();
+        self.ring.append(piece(out), now_ms);
         Ok(more)
     }
 
@@ -60,9 +65,9 @@ impl Feed {
     pub(super) fn interrupt(&mut self, now_ms: u64) {
         self.stripper = None;
         let Some(framer) = &mut self.framer else { return };
-        let mut framed = Framed::default();
-        framer.interrupt(&mut framed);
-        self.ring.append(piece(framed), now_ms);
+        let mut out = Framed::default();
+        framer.interrupt(&mut out);
+        self.ring.append(piece(out), now_ms);
     }
 }
 
@@ -127,8 +132,12 @@ mod tests {
         let end = feed.view().end();
         feed.interrupt(0);
         feed.begin(&head("Content-Type: audio/mpeg\r\n"));
-        let other = feed.push(&[0; 70_000], 0);
+        let other = feed.push(&vec![0; 70_000], 0);
         assert!(matches!(other, Err(StreamError::OtherType { .. })), "{other:?}");
         assert_eq!(feed.view().end(), end);
+        feed.interrupt(0);
+        feed.begin(&head("Content-Type: audio/mpeg\r\n"));
+        feed.push(&mpeg(10, b'c'), 0).expect("what it was");
+        assert!(feed.view().end() > end);
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::channel::{Channel, Ended, Phase, Use};
 use super::socket::Command;
-use crate::cluster::{MountPath, NodeName};
+use crate::cluster::{IcecastSecrets, MountPath, NodeName};
 use crate::placement::Placement;
 
 /// What the hub has to know of its node.
@@ -23,6 +23,8 @@ pub struct HubSettings {
     pub node: NodeName,
     /// This node's own Icecast.
     pub icecast: SocketAddr,
+    /// What Icecasts are shown, where a mount is not open to all.
+    pub secrets: IcecastSecrets,
     /// Where listeners that have gone are told; who reads it too slowly misses some.
     pub ended: Option<mpsc::Sender<Ended>>,
 }

@@ -48,6 +48,51 @@ fn libshout_is_heard() {
 }
 
 #[test]
+fn libshout_is_heard_by_each_of_its_protocols() {
+    let mut rig = Rig::start();
+    rig.change("/live.mp3", |record| record.shoutcast_sid = Some(1));
+    for protocol in ["http", "icy", "xaudiocast"] {
+        let mut command = Command::new("shout");
+        command.args(["--proto", protocol, "--host", "127.0.0.1", "--pass", PASSWORD]);
+        // With its own protocol it adds the 1 of custom by itself.
+        command.args(["--port", &rig.port.to_string(), "--mount", "/live.mp3", "--format", "mp3"]);
+        let shout = Process::spawn_fed(encoder("libmp3lame", "mp3").arg("-"), &mut command);
+        assert_plays(&rig, &format!("shout, {protocol}"), shout, Kind::Mp3);
+    }
+}
+
+#[test]
+fn ezstream_is_heard() {
+    let rig = Rig::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("ezstream.xml");
+    let text = format!(
+        "<ezstream><servers><server><hostname>127.0.0.1</hostname><port>{}</port><tls>None</tls>\
+         <password>{PASSWORD}</password></server></servers><streams><stream><mountpoint>/live.mp3</mountpoint>\
+         <format>MP3</format></stream></streams><intakes><intake><type>stdin</type></intake></intakes></ezstream>",
+        rig.port
+    );
+    std::fs::write(&config, text).expect("written");
+    let mut command = Command::new("ezstream");
+    command.arg("-c").arg(&config);
+    let ezstream = Process::spawn_fed(encoder("libmp3lame", "mp3").arg("-"), &mut command);
+    assert_plays(&rig, "ezstream", ezstream, Kind::Mp3);
+}
+
+#[test]
+fn liquidsoap_is_heard_by_shoutcasts_protocol() {
+    let mut rig = Rig::start();
+    rig.change("/live.mp3", |record| record.shoutcast_sid = Some(1));
+    let script = format!(
+        "settings.init.allow_root.set(true) output.shoutcast(%mp3(bitrate=128), host=\"127.0.0.1\", \
+         port={}, password=\"{PASSWORD}\", sine())",
+        rig.port
+    );
+    let liquidsoap = Process::spawn(Command::new("liquidsoap").arg(script));
+    assert_plays(&rig, "liquidsoap, SHOUTcast", liquidsoap, Kind::Mp3);
+}
+
+#[test]
 fn chunked_curl_is_heard() {
     let rig = Rig::start();
     let mut command = Command::new("curl");

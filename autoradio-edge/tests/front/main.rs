@@ -2,11 +2,14 @@
 
 mod clients;
 mod cluster;
+mod hub;
+mod listeners;
 mod node;
 #[path = "../support/ports.rs"]
 mod ports;
 mod redirects;
 mod rig;
+mod sources;
 
 use std::sync::Arc;
 

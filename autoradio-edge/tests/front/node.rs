@@ -10,7 +10,7 @@ use autoradio_edge::api::{AdminServer, Sources};
 use autoradio_edge::cluster::{
     Capacity, IcecastSecrets, NodeName, Standing, StandingReader, TitleWriter,
 };
-use autoradio_edge::http::{Front, FrontSettings, FrontStats, SourceGate};
+use autoradio_edge::http::{Front, FrontSettings, FrontStats, ListenerGate, SourceGate};
 use autoradio_edge::icecast::{IcecastSettings, render};
 use autoradio_edge::peer::OwnState;
 use autoradio_edge::placement::Placement;
@@ -27,19 +27,21 @@ use crate::rig::{Process, wait_until};
 #[derive(Clone, Copy)]
 pub(crate) struct Kind {
     pub(crate) connections_max: usize,
-    pub(crate) connections_per_address: u32,
     pub(crate) icecast_proxy: bool,
+    /// A network of proxies that are believed.
+    pub(crate) trusted_proxy: Option<&'static str>,
 }
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { connections_max: 16_384, connections_per_address: 0, icecast_proxy: true }
+        Self { connections_max: 16_384, icecast_proxy: true, trusted_proxy: None }
     }
 }
 
 /// A front on a free port, what it knows, and its Icecast.
 pub(crate) struct Node {
     pub(crate) port: u16,
+    pub(crate) shoutcast_port: u16,
     pub(crate) stats: Arc<FrontStats>,
     pub(crate) icecast: Icecast,
     pub(crate) titles: TitleWriter,
@@ -55,14 +57,15 @@ impl Node {
     pub(crate) fn start(name: NodeName, kind: Kind, icecast_port: u16) -> Self {
         let [admin_port] = free_ports();
         let admin = SocketAddr::from((Ipv4Addr::LOCALHOST, admin_port));
-        let front = Front::bind(&[0]).expect("a free port");
-        let port = front.local_ports()[0];
+        let (front, port) = bind_front();
         let (placement, placements) = watch::channel(Arc::new(Placement::default()));
         let (standing, stands) = watch::channel(Standing::Sure);
         let (close_once, closes) = watch::channel(0);
         let stands = StandingReader::new(stands).with_close_once(closes);
         let gate = SourceGate::new(name.clone(), secrets(), placements.clone(), stands.clone());
         let gate = Arc::new(gate);
+        let (server, relay) = (("radio.test".to_owned(), 80), secrets().relay_password);
+        let listener_gate = Arc::new(ListenerGate::new(server, relay, placements.clone()));
         let icecast = Icecast::start(&name, admin, icecast_port);
         let titles = TitleWriter::default();
         let settings = FrontSettings {
@@ -71,7 +74,7 @@ impl Node {
             ports: vec![port],
             secrets: secrets(),
             connections_max: kind.connections_max,
-            connections_per_address: kind.connections_per_address,
+            connections_per_address: 0,
             standing: stands,
             own_state: OwnState::new(|| unreachable!("no test asks for it")),
             icecast_proxy: kind.icecast_proxy,
@@ -81,12 +84,17 @@ impl Node {
             gate: gate.clone(),
             titles: titles.clone(),
             ended: None,
+            listener_gate: listener_gate.clone(),
+            trusted_proxies: (kind.trusted_proxy.into_iter())
+                .map(|network| network.parse().expect("a network"))
+                .collect(),
         };
         let (stats, cancel) = (Arc::new(FrontStats::default()), CancellationToken::new());
         let sources = Sources {
             status: Box::new(|| unreachable!("no test asks for it")),
             metrics: PrometheusBuilder::new().build_recorder().handle(),
             gate,
+            listener_gate,
             look: None,
         };
         let stopped = cancel.clone();
@@ -96,7 +104,19 @@ impl Node {
         });
         let running = front.run(settings, placements, stats.clone(), cancel.clone());
         let front = Some(tokio::spawn(running));
-        Self { port, stats, icecast, titles, standing, close_once, cancel, front, placement }
+        let shoutcast_port = port + 1;
+        Self {
+            port,
+            shoutcast_port,
+            stats,
+            icecast,
+            titles,
+            standing,
+            close_once,
+            cancel,
+            front,
+            placement,
+        }
     }
 
     /// Puts a placement in force, in Icecast too.
@@ -104,6 +124,16 @@ impl Node {
         self.placement.send_replace(placement.clone());
         self.icecast.place(placement);
     }
+}
+
+/// A front on two ports in a row: clients that speak SHOUTcast add 1 to the port they are told.
+fn bind_front() -> (Front, u16) {
+    let tries = std::iter::repeat_with(|| {
+        let front = Front::bind(&[0]).expect("a free port");
+        let port = front.local_ports()[0];
+        front.with_shoutcast(port.checked_add(1)?).ok().map(|front| (front, port))
+    });
+    tries.take(100).flatten().next().expect("two free ports in a row")
 }
 
 impl Drop for Node {

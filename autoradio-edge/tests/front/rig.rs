@@ -63,6 +63,11 @@ impl Rig {
         Self::of(1, Kind { icecast_proxy: false, ..Kind::default() })
     }
 
+    /// One that believes proxies on this machine.
+    pub(crate) fn behind_proxies() -> Self {
+        Self::of(1, Kind { trusted_proxy: Some("127.0.0.0/8"), ..Kind::default() })
+    }
+
     pub(crate) fn of_nodes(nodes: usize) -> Self {
         Self::of(nodes, Kind::default())
     }
@@ -82,6 +87,14 @@ impl Rig {
         let mut rig = Self { snapshot, nodes: started, runtime };
         rig.place();
         rig
+    }
+
+    /// Changes the record of a mount, everywhere.
+    pub(crate) fn change(&mut self, path: &str, change: impl FnOnce(&mut MountRecord)) {
+        let mut record = MountRecord::clone(&self.snapshot.mounts[&mount(path)]);
+        change(&mut record);
+        self.snapshot.mounts.insert(record.path.clone(), Arc::new(record));
+        self.place();
     }
 
     /// Puts `self.snapshot` in force on all nodes.
@@ -215,14 +228,19 @@ fn snapshot() -> Snapshot {
 
 /// A mount whose password is hashed cheaply.
 pub(crate) fn mount_record(path: &str, password: &str) -> MountRecord {
+    MountRecord {
+        name: Some("A & B".to_owned()),
+        ..MountRecord::new(mount(path), "source", cheap_hash(password))
+    }
+}
+
+/// A hash that takes no time to check.
+pub(crate) fn cheap_hash(password: &str) -> String {
     let params = Params::new(64, 1, 1, None).expect("valid parameters");
     let hash = Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
         .hash_password(password.as_bytes())
         .expect("a hash");
-    MountRecord {
-        name: Some("A & B".to_owned()),
-        ..MountRecord::new(mount(path), "source", hash.to_string())
-    }
+    hash.to_string()
 }
 
 pub(crate) fn mount(path: &str) -> MountPath {

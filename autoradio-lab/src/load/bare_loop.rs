@@ -13,7 +13,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use socket2::SockRef;
 
 use crate::clock;
-use crate::prober::frames::{self, FRAME_TIME};
+use crate::prober::Format;
 
 const HEAD: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Type: audio/mpeg\r\n\r\n";
 /// Frames of a burst: 64 KiB, as Icecast and autoradio have it.
@@ -41,9 +41,10 @@ pub(super) fn serve(door: TcpListener) -> io::Result<()> {
     let (mut due, mut number) = (start, BURST);
     loop {
         server.let_in(due)?;
-        let played = FRAME_TIME * (number - BURST);
+        let played = Format::Mp3.frame_time() * (number - BURST);
         let behind = clock::now().duration_since(start).saturating_sub(played);
-        let next = number + u32::try_from(behind.as_nanos() / FRAME_TIME.as_nanos()).unwrap_or(0);
+        let next = number
+            + u32::try_from(behind.as_nanos() / Format::Mp3.frame_time().as_nanos()).unwrap_or(0);
         server.write(&block(number..next));
         number = next;
         due = (due + tick(server.playing.len())).max(clock::now());
@@ -51,7 +52,7 @@ pub(super) fn serve(door: TcpListener) -> io::Result<()> {
 }
 
 fn block(numbers: std::ops::Range<u32>) -> Vec<u8> {
-    numbers.flat_map(|number| frames::frame(1, number)).collect()
+    numbers.flat_map(|number| Format::Mp3.frame((1, number))).collect()
 }
 
 /// Time to the next tick, as autoradio's fan-out thread has it.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::prober::frames::{self, FRAME_TIME};
+use crate::prober::Format;
 use crate::prober::source::{dial, head};
 use crate::status::CreatedMount;
 use crate::{LabError, clock};
@@ -26,7 +26,7 @@ pub struct Source {
 impl Source {
     /// Streams to the mount, once the server has accepted it.
     pub fn start(server: SocketAddr, mount: &CreatedMount) -> Result<Self, LabError> {
-        let dialled = dial(server, &head(mount));
+        let dialled = dial(server, &head(mount, Format::Mp3));
         let mut connection =
             dialled.map_err(|source| LabError::Probe { what: "starting a source", source })?;
         let stop = Arc::new(AtomicBool::new(false));
@@ -35,9 +35,9 @@ impl Source {
             let start = clock::now();
             let mut number = 0;
             while !asked.load(Ordering::SeqCst) {
-                let due = |number: u32| FRAME_TIME * number.saturating_sub(AHEAD);
+                let due = |number: u32| Format::Mp3.frame_time() * number.saturating_sub(AHEAD);
                 while clock::now().duration_since(start) >= due(number) {
-                    if connection.write_all(&frames::frame(1, number)).is_err() {
+                    if connection.write_all(&Format::Mp3.frame((1, number))).is_err() {
                         return; // Listeners will tell.
                     }
                     number += 1;

@@ -4,11 +4,16 @@
 //! Each is a thread that has entered the network of a client host and speaks from sockets of its
 //! own, because starting a program for every question would take longer than what is measured.
 
+mod crowd;
 mod dns;
-pub(crate) mod frames;
+mod frames;
 mod garbage;
+mod hearing;
+mod hostile;
 mod listener;
 mod message;
+mod ogg;
+mod page;
 pub(crate) mod source;
 mod storm;
 mod stream;
@@ -20,9 +25,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+pub use crowd::{Crowd, Party, Tally as CrowdTally};
 pub use dns::DnsProber;
+pub use frames::Format;
 pub use garbage::{Flood, Garbage};
+pub use hostile::{Counts, Hostiles, Manner};
 pub use listener::{Heard, ListenerProber};
+pub use page::Page;
 pub use source::{Loss, Session, SourceProber};
 pub use storm::{DnsStorm, Said, Tally};
 pub use stream::{Asked, DnsStream};

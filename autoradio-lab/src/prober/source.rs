@@ -10,8 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nix::sys::socket::{setsockopt, sockopt};
 
-use super::frames::{self, FRAME_TIME};
-use super::{Moment, Worker, stopped};
+use super::{Format, Moment, Worker, stopped};
 use crate::status::CreatedMount;
 use crate::{Client, LabError};
 
@@ -69,15 +68,25 @@ struct State {
 }
 
 impl SourceProber {
-    /// Starts streaming to the mount through `nodes`, in turn, beginning with the first.
+    /// Starts streaming MP3 to the mount through `nodes`, in turn, beginning with the first.
     pub fn start(
         client: &Client,
         nodes: &[Ipv4Addr],
         mount: &CreatedMount,
     ) -> Result<Self, LabError> {
+        Self::start_as(client, nodes, mount, Format::Mp3)
+    }
+
+    /// The same with another format.
+    pub fn start_as(
+        client: &Client,
+        nodes: &[Ipv4Addr],
+        mount: &CreatedMount,
+        format: Format,
+    ) -> Result<Self, LabError> {
         let state = Arc::new(Mutex::new(State { nodes: nodes.to_vec(), ..State::default() }));
-        let (shared, head) = (state.clone(), head(mount));
-        let worker = Worker::start(client, move |stop| run(stop, &shared, &head))?;
+        let (shared, head) = (state.clone(), head(mount, format));
+        let worker = Worker::start(client, move |stop| run(stop, &shared, &head, format))?;
         Ok(Self { state, _worker: worker })
     }
 
@@ -114,16 +123,17 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The request, as Icecast's own clients send it.
-pub(crate) fn head(mount: &CreatedMount) -> String {
+pub(crate) fn head(mount: &CreatedMount, format: Format) -> String {
     let CreatedMount { path, source_username, source_password, .. } = mount;
+    let content_type = format.content_type();
     let credentials = STANDARD.encode(format!("{source_username}:{source_password}"));
     format!(
         "SOURCE {path} HTTP/1.0\r\nAuthorization: Basic {credentials}\r\n\
-         User-Agent: autoradio-prober\r\nContent-Type: audio/mpeg\r\nice-name: prober\r\n\r\n"
+         User-Agent: autoradio-prober\r\nContent-Type: {content_type}\r\nice-name: prober\r\n\r\n"
     )
 }
 
-fn run(stop: &AtomicBool, state: &Mutex<State>, head: &str) {
+fn run(stop: &AtomicBool, state: &Mutex<State>, head: &str, format: Format) {
     while !stopped(stop) {
         let node = {
             let mut state = lock(state);
@@ -136,7 +146,7 @@ fn run(stop: &AtomicBool, state: &Mutex<State>, head: &str) {
             Ok(connection) => {
                 let session = begin(state, node);
                 let ended = || stopped(stop) || lock(state).redial;
-                let told = stream(connection, session.number, ended);
+                let told = stream(connection, (format, session.number), ended);
                 let lost = Loss { at: Moment::now(), told };
                 if let Some(session) = lock(state).sessions.last_mut() {
                     session.lost = Some(lost);
@@ -185,16 +195,23 @@ pub(crate) fn dial(address: SocketAddr, head: &str) -> io::Result<TcpStream> {
 
 /// Sends frames at the pace that they play, until either side ends. Returns whether the other side
 /// said so.
-fn stream(mut connection: TcpStream, session: u32, ended: impl Fn() -> bool) -> bool {
+fn stream(
+    mut connection: TcpStream,
+    (format, session): (Format, u32),
+    ended: impl Fn() -> bool,
+) -> bool {
     let start = Moment::now();
     let mut number = 0;
     let mut unexpected = [0; 512];
     if connection.set_read_timeout(Some(LOOK)).is_err() {
         return false;
     }
+    if let Err(error) = connection.write_all(&format.beginning(session)) {
+        return is_word_of_the_end(&error);
+    }
     while !ended() {
-        while Moment::now().since(start) >= FRAME_TIME * number {
-            if let Err(error) = connection.write_all(&frames::frame(session, number)) {
+        while Moment::now().since(start) >= format.frame_time() * number {
+            if let Err(error) = connection.write_all(&format.frame((session, number))) {
                 return is_word_of_the_end(&error);
             }
             number += 1;
@@ -227,7 +244,7 @@ mod tests {
             source_password: "hackme".to_owned(),
             listen_url: String::new(),
         };
-        let head = head(&mount);
+        let head = head(&mount, Format::Mp3);
         assert!(head.starts_with("SOURCE /live.mp3 HTTP/1.0\r\nAuthorization: Basic c291"));
         assert!(head.ends_with("\r\n\r\n"));
     }

@@ -1,8 +1,8 @@
 //! `cargo xtask bench dns`: how many answers a second, how late, and at what cost: ours and others'.
 //!
-//! One machine plays both: the load generator has core 0, the server core 1, and one veth pair joins
-//! them. What the kernel does with a query on its arrival, XDP programs included, it does on the core
-//! that sent it: the generator's.
+//! One machine plays both, and one veth pair joins them; `setup.rs` tells how its cores are shared out. A cost leaves the
+//! load generator out by what the same queries cost where a kernel program sends them straight back: that is
+//! subtracted from everybody's, so that what remains is what a server adds.
 
 mod cpu;
 mod dnsperf;
@@ -12,6 +12,7 @@ mod kxdpgun;
 mod measure;
 mod nsd;
 mod peer;
+mod setup;
 mod subject;
 mod tally;
 mod test_run;
@@ -22,11 +23,11 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use autoradio_lab::interrupt;
 
-use super::cores::{GENERATOR_CORE, SERVER_CORE, keep_to};
 use super::report::Report;
 use crate::output::Step;
-use crate::{build_ebpf, lab, setup};
+use crate::{build_ebpf, lab};
 use measure::{Measured, Plan};
+use setup::{Cores, Setup};
 use subject::Subject;
 use tally::Tally;
 
@@ -35,9 +36,9 @@ pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     let (subjects, test_run) = chosen(only)?;
     autoradio_lab::lab::require_root()?;
     lab::remove_abandoned();
-    setup::install()?;
+    crate::setup::install()?;
     build_ebpf::build()?;
-    let mut tally = Tally::default();
+    let (cores, plan, mut tally) = (Cores::count()?, Plan::new(quick), Tally::default());
     if test_run {
         match test_run::measure(quick) {
             Err(error) if interrupt::requested() => return Err(error),
@@ -46,9 +47,8 @@ pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     }
     if !subjects.is_empty() {
         let programs = lab::build_programs(true)?;
-        keep_to(SERVER_CORE)?;
         for subject in subjects {
-            match one(subject, &programs, &Plan::new(quick)) {
+            match one(subject, &programs, cores, &plan) {
                 Err(error) if interrupt::requested() => return Err(error),
                 measured => tally.add(subject, measured),
             }
@@ -69,14 +69,27 @@ fn chosen(only: &[String]) -> Result<(Vec<Subject>, bool)> {
     Ok((subjects, wanted(test_run::NAME)))
 }
 
-fn one(subject: Subject, programs: &Path, plan: &Plan) -> Result<Measured> {
-    let name = subject.name();
-    let arena = Step::run(&format!("starting {name}"), || subject.start(programs))?;
-    let step = Step::start(&format!("measuring {name}"));
-    let measured = measure::run(&arena, plan);
+/// Everything about one subject: what its cost and its latencies are is measured apart from the load generator.
+fn one(subject: Subject, programs: &Path, cores: Cores, plan: &Plan) -> Result<Measured> {
+    let step = Step::start(&format!("measuring {}", subject.name()));
+    let measured = in_setups(subject, programs, cores, plan);
     let told = measured.as_ref().map_or_else(|_| "failed".to_owned(), ToString::to_string);
     step.end(&told);
     measured
+}
+
+fn in_setups(subject: Subject, programs: &Path, cores: Cores, plan: &Plan) -> Result<Measured> {
+    let started = |setup| {
+        cores.keep_to(setup)?;
+        subject.start(programs, cores.workers(setup))
+    };
+    let arena = started(Setup::Apart)?;
+    let apart = measure::capacity(&arena, plan)?;
+    let (cost, latencies) = (measure::cost(&arena, plan)?, measure::latencies(&arena, plan)?);
+    drop(arena);
+    let together = measure::capacity(&started(Setup::Together)?, plan)?;
+    let answers_per_second = [(Setup::Apart, apart), (Setup::Together, together)].into();
+    Ok(Measured { answers_per_second, cost, latencies })
 }
 
 #[cfg(test)]

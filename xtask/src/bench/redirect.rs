@@ -86,7 +86,7 @@ pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     let subjects = chosen(only)?;
     setup::install()?;
     let programs = lab::build_programs(true)?;
-    keep_to(SERVER_CORE)?;
+    keep_to([SERVER_CORE])?;
     let (seconds, mut tally) = (if quick { 4 } else { 15 }, Tally::default());
     for subject in subjects {
         match one(subject, &programs, seconds, &mut tally) {

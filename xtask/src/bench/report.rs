@@ -87,7 +87,9 @@ impl Row {
     fn title(&self) -> String {
         let untold = [PERCENTILE, LIMIT, LEAST];
         let more = self.more.iter().filter(|(name, _)| !untold.contains(&name.as_str()));
-        let more: Vec<String> = more.map(|(name, value)| format!("{name} {value}")).collect();
+        let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let more: Vec<String> =
+            more.map(|(name, value)| format!("{name} {}", word(value))).collect();
         let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
         format!("{} {}{more}", self.subject, self.metric)
     }

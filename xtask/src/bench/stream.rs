@@ -26,7 +26,7 @@ pub(super) fn run(quick: bool, only: &[String]) -> Result<Report> {
     let programs = lab::build_programs(true)?;
     let load = ["build", "--release", "--package", "autoradio-lab", "--bins"];
     process::step("building the crowd", "build-load", workspace::cargo(&load))?;
-    keep_to(SERVER_CORE)?;
+    keep_to([SERVER_CORE])?;
     let (plan, mut tally) = (Plan::new(quick), Tally::default());
     for listeners in &plan.listeners {
         for subject in &subjects {

@@ -73,14 +73,29 @@ use Group::{Always, Linker};
 /// Debian's compiler for the kernel programs.
 pub(super) const COMPILER: &str = "rustc-web";
 
+/// Files of packages without a program, where they are on every architecture.
+const VLC_PLUGINS: &str = "/usr/share/doc/vlc-plugin-base";
+const GST_PLUGINS: &str = "/usr/share/doc/gstreamer1.0-plugins-good";
+
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 33] = [
+pub(super) const NEEDS: [Need; 44] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
     always("ffmpeg", "ffmpeg", "sources and the judge of what listeners hear"),
     always("oggfwd", "oggfwd", "a source that is libshout"),
+    always("libshout-tools", "shout", "a source that speaks all that libshout does"),
+    always("ezstream", "ezstream", "a source that is libshout without TLS"),
     always("liquidsoap", "liquidsoap", "a source with forms of its own"),
+    peer("mpd", "mpd", "a player that is a source"),
+    always("mpv", "mpv", "a listener that is ffmpeg"),
+    always("mpg123", "mpg123", "a listener of MP3 alone"),
+    always("vorbis-tools", "ogg123", "a listener of Ogg alone"),
+    always("vlc-bin", "cvlc", "a listener that opens every stream twice"),
+    file(Always, "vlc-plugin-base", VLC_PLUGINS, "what vlc hears with"),
+    always("gstreamer1.0-tools", "gst-launch-1.0", "a listener, and a source, that is GStreamer"),
+    file(Always, "gstreamer1.0-plugins-good", GST_PLUGINS, "what GStreamer hears and sends with"),
+    always("chromium", "chromium", "a listener that is a browser"),
     always("bind9-dnsutils", "dig", "DNS queries as a user sends them"),
     always("knot-dnsutils", "kdig", "DNS queries with every option"),
     always("dnsperf", "dnsperf", "latencies of DNS answers"),

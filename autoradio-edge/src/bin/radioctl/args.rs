@@ -111,10 +111,12 @@ pub(crate) enum Command {
     },
     /// Change a mount; what is not given stays as it is
     ///
-    /// An empty --name or --description removes the text, --max-listeners 0 removes the limit.
+    /// An empty text or URL ('') removes it, and so does 0 a limit or a number.
     #[command(
         after_help = "Examples:\n  radioctl edit-mount /live.mp3 --name 'Late show' --max-listeners 500\n  \
-        radioctl edit-mount /live.mp3 --new-password"
+        radioctl edit-mount /live.mp3 --new-password\n  \
+        radioctl edit-mount /live.mp3 --fallback /jingles.mp3 --grace 10\n  \
+        radioctl edit-mount /live.mp3 --fallback '' --max-source-bitrate 320000"
     )]
     EditMount {
         /// Path of the mount
@@ -125,6 +127,29 @@ pub(crate) enum Command {
         /// Generate a new source password and print it once
         #[arg(long, conflicts_with = "password_stdin")]
         new_password: bool,
+    },
+    /// Let somebody listen to a mount, which then is no longer open to all; who is there gets another password
+    ///
+    /// The password is generated and printed once unless --password-stdin is given. Only a hash of it is kept.
+    #[command(after_help = "Example:\n  radioctl add-listener /private.mp3 anna")]
+    AddListener {
+        /// Path of the mount
+        path: String,
+        /// Name that the listener gives
+        user: String,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Let somebody no longer listen to a mount
+    ///
+    /// They can come no more; who listens at this moment goes on. When the last has gone, nobody may listen: edit-mount --open-to-all opens
+    /// the mount.
+    RemoveListener {
+        /// Path of the mount
+        path: String,
+        /// Name that the listener gave
+        user: String,
     },
     /// Delete a mount; its source and its listeners are cut off
     DeleteMount {
@@ -260,15 +285,71 @@ pub(crate) struct MountArgs {
     /// Read the source password from the first line of standard input
     #[arg(long)]
     pub(crate) password_stdin: bool,
-    /// Name shown to listeners
+    /// Name shown to listeners, in place of what the source says; so are the next four
     #[arg(long, value_name = "TEXT")]
     pub(crate) name: Option<String>,
     /// Description shown to listeners
     #[arg(long, value_name = "TEXT")]
     pub(crate) description: Option<String>,
+    /// Genre shown to listeners
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) genre: Option<String>,
+    /// Home page shown to listeners
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Whether directories may list it
+    #[arg(long, value_enum, value_name = "WHETHER")]
+    pub(crate) public: Option<Public>,
     /// Most listeners of this mount on one node
     #[arg(long, value_name = "N")]
     pub(crate) max_listeners: Option<u32>,
+    /// Mount that listeners hear while this one has nothing to play
+    #[arg(long, value_name = "PATH")]
+    pub(crate) fallback: Option<String>,
+    /// Seconds that listeners are kept without anything to play, 0 to 3600 (when made: 30)
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) grace: Option<u32>,
+    /// Bytes that a listener gets at once on connecting, 0 to 262144 (when made: 65536)
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) burst: Option<u32>,
+    /// Whether a request for a range is answered 206, as Apple's players want it; they show no titles then (when made: false)
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) range: Option<bool>,
+    /// Stream that the mount's master pulls, like `http://host:8000/live.mp3`; the mount then takes no source
+    #[arg(long, value_name = "URL")]
+    pub(crate) relay_url: Option<String>,
+    /// Program that is asked about every listener, as Icecast asks (`listener_add`)
+    #[arg(long, value_name = "URL")]
+    pub(crate) listener_add_url: Option<String>,
+    /// Program that is told of every listener who has left (`listener_remove`)
+    #[arg(long, value_name = "URL")]
+    pub(crate) listener_remove_url: Option<String>,
+    /// Let everybody listen: forget listeners' users and URLs
+    #[arg(long, conflicts_with_all = ["listener_add_url", "listener_remove_url"])]
+    pub(crate) open_to_all: bool,
+    /// Number by which SHOUTcast sources mean this mount; those that give none mean 1
+    #[arg(long, value_name = "N")]
+    pub(crate) shoutcast_sid: Option<u32>,
+    /// Most bits per second of its source, over ten seconds; a source above is closed
+    #[arg(long, value_name = "BITS")]
+    pub(crate) max_source_bitrate: Option<u64>,
+    /// Most bytes of one connection of its source
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_source_bytes: Option<u64>,
+    /// Longest time of one connection of its source
+    #[arg(long, value_name = "SECONDS")]
+    pub(crate) max_source_seconds: Option<u64>,
+}
+
+/// Whether directories may list a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Public {
+    /// They may
+    Yes,
+    /// They may not
+    No,
+    /// As its source says
+    AsSource,
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use autoradio_edge::cluster::ClusterError;
+use autoradio_edge::cluster::{ClusterError, MountError};
 
 /// Something about the words that were typed, found before anything was tried.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +25,7 @@ pub(crate) struct NoDaemon {
 
 /// The exit code of an error.
 pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
-    if error.is::<Usage>() {
+    if error.is::<Usage>() || error.is::<MountError>() {
         return ExitCode::from(2);
     }
     if error.is::<NoDaemon>() {

@@ -8,9 +8,7 @@ use autoradio_edge::dataplane::traced_name;
 
 use crate::args::{ClusterCommand, Command, DnsCommand, MountArgs};
 use crate::failure::Usage;
-
-/// Longest name, description, user name or password, in bytes.
-const TEXT_BYTES_MAX: usize = 255;
+use crate::settings::{Password, Settings, text_is_plain, user_name};
 
 /// A command whose words make sense.
 #[derive(Debug)]
@@ -50,41 +48,19 @@ pub(crate) struct Restore {
 #[derive(Debug)]
 pub(crate) enum MountCommand {
     /// Make a mount.
-    Create(MountPath, Settings),
+    Create(MountPath, Box<Settings>),
     /// Show all mounts.
     List,
     /// Show a mount.
     Show(MountPath),
     /// Change a mount.
-    Edit(MountPath, Settings),
+    Edit(MountPath, Box<Settings>),
+    /// Let somebody listen to a mount.
+    AddListener(MountPath, String, Password),
+    /// Let somebody no longer listen.
+    RemoveListener(MountPath, String),
     /// Delete a mount.
     Delete(MountPath),
-}
-
-/// What to set on a mount.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    /// User name of the source.
-    pub(crate) source_username: Option<String>,
-    /// What happens to the password.
-    pub(crate) password: Password,
-    /// New name; empty removes it.
-    pub(crate) name: Option<String>,
-    /// New description; empty removes it.
-    pub(crate) description: Option<String>,
-    /// New limit; 0 removes it.
-    pub(crate) max_listeners: Option<u32>,
-}
-
-/// Where a source's password comes from.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Password {
-    /// It stays.
-    Kept,
-    /// The operator chose it.
-    Given(String),
-    /// One is to be generated.
-    Generated,
 }
 
 /// Checks a command; asks before a mount is deleted.
@@ -92,7 +68,7 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
     Ok(match command {
         Command::CreateMount { path, settings } => {
             let settings = lift(settings, Password::Generated)?;
-            Checked::Mount(MountCommand::Create(mount(&path)?, settings))
+            Checked::Mount(MountCommand::Create(mount(&path)?, Box::new(settings)))
         }
         Command::EditMount { path, settings, new_password } => {
             let path = mount(&path)?;
@@ -102,9 +78,22 @@ pub(crate) fn check(command: Command) -> anyhow::Result<Checked> {
                 ));
             }
             let otherwise = if new_password { Password::Generated } else { Password::Kept };
-            Checked::Mount(MountCommand::Edit(path, lift(settings, otherwise)?))
+            Checked::Mount(MountCommand::Edit(path, Box::new(lift(settings, otherwise)?)))
         }
         Command::ShowMount { path } => Checked::Mount(MountCommand::Show(mount(&path)?)),
+        Command::AddListener { path, user, password_stdin } => {
+            let path = mount(&path)?;
+            user_name("USER", &user)?;
+            let password = if password_stdin {
+                Password::Given(read_password()?)
+            } else {
+                Password::Generated
+            };
+            Checked::Mount(MountCommand::AddListener(path, user, password))
+        }
+        Command::RemoveListener { path, user } => {
+            Checked::Mount(MountCommand::RemoveListener(mount(&path)?, user))
+        }
         Command::DeleteMount { path, yes } => {
             let path = mount(&path)?;
             if !yes {
@@ -160,38 +149,8 @@ fn name(name: &str) -> anyhow::Result<NodeName> {
 }
 
 fn lift(typed: MountArgs, otherwise: Password) -> anyhow::Result<Settings> {
-    let texts = [
-        ("--source-username", &typed.source_username),
-        ("--name", &typed.name),
-        ("--description", &typed.description),
-    ];
-    for (option, text) in texts {
-        text_is_plain(option, text.as_deref().unwrap_or_default())?;
-    }
-    let username = typed.source_username.as_deref();
-    if username.is_some_and(|name| name.is_empty() || name.contains(':')) {
-        return Err(usage(
-            "--source-username: give a name without a colon; HTTP's Basic scheme ends the name there",
-        ));
-    }
     let password = if typed.password_stdin { Password::Given(read_password()?) } else { otherwise };
-    Ok(Settings {
-        source_username: typed.source_username,
-        password,
-        name: typed.name,
-        description: typed.description,
-        max_listeners: typed.max_listeners,
-    })
-}
-
-fn text_is_plain(option: &str, text: &str) -> anyhow::Result<()> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(usage(format!("{option}: {} bytes, limit {TEXT_BYTES_MAX}", text.len())));
-    }
-    if text.chars().any(char::is_control) {
-        return Err(usage(format!("{option}: control characters are not allowed")));
-    }
-    Ok(())
+    Settings::lift(typed, password)
 }
 
 fn read_password() -> anyhow::Result<String> {
@@ -240,32 +199,6 @@ fn confirm(question: &str, rule: &str, verb: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_that_make_no_sense_are_refused_with_the_reason() {
-        let args = MountArgs::default;
-        for (why, settings, want) in [
-            (
-                "a colon ends the name in Basic",
-                MountArgs { source_username: Some("a:b".into()), ..args() },
-                "colon",
-            ),
-            (
-                "an empty user name",
-                MountArgs { source_username: Some(String::new()), ..args() },
-                "colon",
-            ),
-            ("a line break", MountArgs { name: Some("a\nb".into()), ..args() }, "--name: control"),
-            (
-                "too long",
-                MountArgs { description: Some("x".repeat(256)), ..args() },
-                "256 bytes, limit 255",
-            ),
-        ] {
-            let error = lift(settings, Password::Kept).expect_err(why).to_string();
-            assert!(error.contains(want), "{why}: {error}");
-        }
-    }
 
     #[test]
     fn a_trace_is_of_a_name_that_there_can_be() {

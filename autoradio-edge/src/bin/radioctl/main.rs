@@ -1,7 +1,7 @@
 //! `radioctl`: the operator's command line. It talks to etcd directly, so it works while every daemon is down; only for `dns`
 //! it asks this host's daemon.
 //!
-//! `args` is what was typed, `input` judges it, `mounts`, `nodes`, `cluster`, `backup` and `dns` do it, `local_socket` asks the daemon, `view`,
+//! `args` is what was typed, `input` and `settings` judge it, `mounts`, `nodes`, `cluster`, `backup` and `dns` do it, `local_socket` asks the daemon, `view`,
 //! `cluster_view` and `dns_view` are what is shown, `output` shows it, `failure` says how it ended.
 
 mod args;
@@ -16,6 +16,7 @@ mod local_socket;
 mod mounts;
 mod nodes;
 mod output;
+mod settings;
 mod view;
 
 use std::process::ExitCode;

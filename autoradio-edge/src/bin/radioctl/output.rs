@@ -6,12 +6,12 @@ mod dns;
 use std::io::{self, IsTerminal, Write};
 
 use anstyle::AnsiColor;
-use autoradio_edge::cluster::{MemberStatus, MountRecord, Snapshot, voters_advice};
+use autoradio_edge::cluster::{MemberStatus, MountPath, MountRecord, Snapshot, voters_advice};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::args::Format;
-use crate::view::{DOMAIN_UNKNOWN, Front, MountView, view};
+use crate::view::{DOMAIN_UNKNOWN, Front, LimitsView, MountView, listener_url, view};
 
 /// Where and how results are shown.
 #[derive(Debug)]
@@ -87,6 +87,33 @@ impl Output {
         Self::explain_domain(front.as_ref())
     }
 
+    /// Somebody who may listen now; with their password when that was made just now.
+    pub(crate) fn listener(
+        &self,
+        path: &MountPath,
+        user: &str,
+        password: Option<&str>,
+        snapshot: &Snapshot,
+    ) -> anyhow::Result<()> {
+        let front = Front::of(snapshot);
+        let url = |front: &Front| listener_url(front, path, user, password);
+        if self.format == Format::Json {
+            return Self::json(&serde_json::json!({
+                "path": path, "user": user, "password": password, "listen_url": front.as_ref().map(url),
+            }));
+        }
+        let mut table = self.table();
+        let front_shown = front.clone().unwrap_or_else(Front::unknown);
+        table.add_row([bold("Listener"), Cell::new(user)]);
+        password.map(|password| table.add_row([bold("Password"), Cell::new(password)]));
+        table.add_row([bold("Listen at"), Cell::new(url(&front_shown))]);
+        Self::text(&format!("{table}\n"))?;
+        if password.is_some() {
+            Self::note("The password is shown this once; only its hash is kept.")?;
+        }
+        Self::explain_domain(front.as_ref())
+    }
+
     /// The members of etcd.
     pub(crate) fn members(&self, members: &[MemberStatus]) -> anyhow::Result<()> {
         if self.format == Format::Json {
@@ -104,7 +131,7 @@ impl Output {
             table.add_row([
                 if member.name.is_empty() { "(not started)" } else { &member.name },
                 role,
-                if status.healthy { "yes" } else { "no" },
+                yes_or_no(status.healthy),
                 &member.peer_urls.join(","),
                 &member.client_urls.join(","),
                 &format!("{:x}", member.id),
@@ -184,11 +211,33 @@ fn bold(text: &str) -> Cell {
     Cell::new(text).add_attribute(Attribute::Bold)
 }
 
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+/// What a source may not exceed, in words; `None` if that is nothing.
+fn limits(limits: &LimitsView) -> Option<String> {
+    let limits = [
+        limits.bits_per_second.map(|most| format!("{most} bits/s")),
+        limits.bytes.map(|most| format!("{most} bytes")),
+        limits.seconds.map(|most| format!("{most} s")),
+    ];
+    let limits: Vec<String> = limits.into_iter().flatten().collect();
+    (!limits.is_empty()).then(|| limits.join(", "))
+}
+
 fn rows(mount: MountView) -> Vec<(&'static str, Option<String>)> {
+    let listeners = mount.listener_users.map(|users| match users.len() {
+        0 => "nobody".to_owned(),
+        _ => users.join(", "),
+    });
     vec![
         ("Mount", Some(mount.path)),
         ("Name", mount.name),
         ("Description", mount.description),
+        ("Genre", mount.genre),
+        ("Home page", mount.url),
+        ("Public", mount.public.map(|public| yes_or_no(public).to_owned())),
         ("Source user", Some(mount.source_username)),
         ("Source password", mount.source_password),
         ("Source URL", mount.source_url),
@@ -196,6 +245,16 @@ fn rows(mount: MountView) -> Vec<(&'static str, Option<String>)> {
         ("Listen at", mount.listen_url),
         ("Playlist", mount.playlist_url),
         ("Max listeners", mount.max_listeners.map(|max| format!("{max} per node"))),
+        ("Listeners", listeners),
+        ("Asked about listeners", mount.listener_add_url),
+        ("Told of leaving ones", mount.listener_remove_url),
+        ("Fallback", mount.fallback),
+        ("Grace", Some(format!("{} s", mount.grace_s))),
+        ("Burst", Some(format!("{} bytes", mount.burst_bytes))),
+        ("Ranges", mount.range.then(|| "answered 206".to_owned())),
+        ("Pulled from", mount.relay_url),
+        ("SHOUTcast number", mount.shoutcast_sid.map(|sid| sid.to_string())),
+        ("Source limits", limits(&mount.source_limits)),
         ("Master", Some(mount.master.unwrap_or_else(|| "none".to_owned()))),
         ("Epoch", mount.epoch.map(|epoch| epoch.to_string())),
     ]

@@ -2,18 +2,15 @@
 //!
 //! **Why no reader sees a mixture.** A reader takes the generation from the settings once and stays in its half. That half
 //! is not touched while it is in force, nor for [`SETTLE`] after: a run of the program takes less than a microsecond, so by
-//! then nobody is left in it. The names' map is one preallocated hash, and an element that is deleted from one half may
-//! hold another name at once, while a reader still stands on it. That reader is in the same half, so it too is long gone.
-//! A reader of the other half that walks the same bucket looks for another hash, and then compares whole names, whose last
-//! byte is the half's: no mixture of two names of this half equals a name of that one.
+//! then nobody is left in it. All maps are arrays whose elements are one half's or the other's, so a reader of the half in force
+//! meets nothing that is written.
 
 use std::time::{Duration, Instant};
 
-use autoradio_common::zone::{
-    NAME_KEY_BYTES, NamedRecord, SlotTable, Variant, ZoneHead, half, half_mark,
-};
+use autoradio_common::names::{NAME_PLACES, NamedRecord};
+use autoradio_common::zone::{SlotTable, Variant, ZoneHead, half};
 use aya::Ebpf;
-use aya::maps::{Array, HashMap, MapData};
+use aya::maps::{Array, MapData};
 
 use super::super::DataplaneError;
 use super::super::desired::Desired;
@@ -29,8 +26,7 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// The maps of the zone, and what they hold.
 pub(super) struct Publisher {
-    /// By the names' hashes.
-    names: HashMap<MapData, u64, NamedRecord>,
+    names: Array<MapData, NamedRecord>,
     slot_tables: Array<MapData, SlotTable>,
     variants: Array<MapData, Variant>,
     zones: Array<MapData, ZoneHead>,
@@ -52,9 +48,15 @@ impl Publisher {
         })
     }
 
+    /// Nobody has written to these maps yet, so nothing needs to be read of them.
+    pub(super) fn begin_empty(&mut self) {
+        let nobody = vec![NamedRecord::NOBODY; NAME_PLACES as usize];
+        self.halves = [0, 1].map(|half| Some(Half::new(half, nobody.clone())));
+    }
+
     /// Makes the half of `generation`, which is not in force, hold the zone. Says what did not fit.
     pub(super) fn write(&mut self, zone: &Zone, generation: u32) -> Result<Fit, DataplaneError> {
-        let desired = Desired::new(zone, generation);
+        let desired = Desired::new(zone);
         if let Some(at) = self.switched_at {
             std::thread::sleep(SETTLE.saturating_sub(clock::now().duration_since(at)));
         }
@@ -62,7 +64,7 @@ impl Publisher {
         // Taken out while it is written: after an error nobody knows what the half holds.
         let mut held = match self.halves[index].take() {
             Some(held) => held,
-            None => self.emptied(generation)?,
+            None => self.found(half(generation))?,
         };
         let change = held.plan(&desired);
         self.apply(&change, index as u32)?;
@@ -75,31 +77,23 @@ impl Publisher {
         self.switched_at = Some(clock::now());
     }
 
-    /// A half without names: what else it holds, nothing leads to.
-    fn emptied(&mut self, generation: u32) -> Result<Half, DataplaneError> {
-        let names = self.names.iter().collect::<Result<Vec<_>, _>>();
-        let names = names.map_err(|error| map_error("NAMES", &error))?;
-        let mark = half_mark(generation);
-        for (hash, _) in names.iter().filter(|(_, it)| it.key.bytes[NAME_KEY_BYTES - 1] == mark) {
-            self.names.remove(hash).map_err(|error| map_error("NAMES", &error))?;
-        }
-        Ok(Half::new(half(generation)))
+    /// A half with the names that stand there.
+    fn found(&self, half: u32) -> Result<Half, DataplaneError> {
+        let first = half * NAME_PLACES;
+        let places = first..first + NAME_PLACES;
+        let names: Result<Vec<_>, _> = places.map(|index| self.names.get(&index, 0)).collect();
+        Ok(Half::new(half, names.map_err(|error| map_error("NAMES", &error))?))
     }
 
     fn apply(&mut self, change: &Change, half: u32) -> Result<(), DataplaneError> {
-        for key in &change.removed {
-            self.names.remove(&key.hash()).map_err(|error| map_error("NAMES", &error))?;
-        }
         for (index, variant) in &change.variants {
             self.variants.set(*index, variant, 0).map_err(|e| map_error("VARIANTS", &e))?;
         }
         for (index, table) in &change.slot_tables {
             self.slot_tables.set(*index, table, 0).map_err(|e| map_error("SLOT_TABLES", &e))?;
         }
-        for &(key, record) in &change.names {
-            let named = NamedRecord { key, record };
-            let inserted = self.names.insert(key.hash(), named, 0);
-            inserted.map_err(|error| map_error("NAMES", &error))?;
+        for (index, named) in &change.names {
+            self.names.set(*index, named, 0).map_err(|error| map_error("NAMES", &error))?;
         }
         self.zones.set(half, change.head, 0).map_err(|error| map_error("ZONES", &error))
     }

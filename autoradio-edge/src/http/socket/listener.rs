@@ -6,16 +6,18 @@ use autoradio_common::limits::STREAM_GUEST_BYTES_MAX;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
+use super::door::Place;
 use super::icecast;
 use super::redirect;
-use super::server::{Place, Shared, refuse};
+use super::server::{Connection, Shared, refuse};
 use super::sniff::Sniffed;
 use super::tcp;
-use crate::cluster::MountPath;
+use crate::cluster::{MountPath, MountRecord};
 use crate::http::reply::Reply;
 use crate::http::route::record_of;
 use crate::http::stats::Seat;
 use crate::http::{FrontError, HttpVersion, RequestHead};
+use crate::icecast::relay_credentials;
 use crate::placement::Placement;
 use crate::stream::{self, Guest, StreamError, Tuned};
 
@@ -51,12 +53,12 @@ pub(super) async fn serve(
     request: &Sniffed,
     (mount, landed): (&MountPath, bool),
     place: Place,
-) -> Option<(TcpStream, Place)> {
+) -> Option<Connection> {
     let head = &request.head;
-    let verdict = match judge(shared, &client, request, mount, landed).await {
+    let verdict = match judge(shared, request, mount, landed).await {
         Ok(verdict) => verdict,
         Err(error) => {
-            refuse(client, head.version, &error).await;
+            Box::pin(refuse(client, head.version, &error)).await;
             return None;
         }
     };
@@ -74,39 +76,42 @@ pub(super) async fn serve(
             }
             redirect::note_served(&shared.settings);
             let titles = head.field_text("Icy-MetaData") == Some("1");
-            let held = Box::new(Held { seat, _place: place });
+            let holding = Box::new(Held { seat, _place: place });
             // It fails only if the client has gone.
-            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, held);
+            let _ = shared.hub.enter(tuned, client, guest(head, address), titles, holding);
             None
         }
     }
 }
 
-/// Whether the connection is one that HTTP keeps after the answer (RFC 9112 §9.3), with nothing on it that is not read.
+/// Whether the connection is one that HTTP keeps after the answer (RFC 9112 §9.3), with nothing on it that is not read. One of
+/// a proxy is not kept: the next request on it may be another client's, and what the proxy says before it would be missing, or
+/// be said by the client.
 fn may_ask_again(request: &Sniffed) -> bool {
     let head = &request.head;
     let has_body = ["Content-Length", "Transfer-Encoding"].map(|name| head.field(name).is_some());
     head.version == HttpVersion::Http11
         && !head.lists("Connection", "close")
         && has_body == [false; 2]
+        && !request.by_proxy
         && request.rest().is_empty()
 }
 
 async fn judge(
     shared: &Shared,
-    client: &TcpStream,
     request: &Sniffed,
     mount: &MountPath,
     landed: bool,
 ) -> Result<Verdict, FrontError> {
     let placement = shared.placement();
     let record = record_of(&placement, mount)?;
-    let from = client.peer_addr().map_err(|source| FrontError::Client { source })?.ip();
+    let from = request.from;
     if let Some(location) = redirect::elsewhere(shared, &placement, request, from, mount, landed)? {
         return Ok(Verdict::Elsewhere(location));
     }
+    let leave = shared.settings.listener_gate.admit(request, &record).await?;
     let seat = shared.stats.seat(mount, record.max_listeners);
-    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?;
+    let seat = seat.ok_or_else(|| FrontError::MountFull { mount: mount.clone() })?.until(leave);
     let tuned = shared.hub.tune(mount).await.map_err(|error| no_stream(error, mount))?;
     Ok(Verdict::Here(tuned, seat, from.to_canonical()))
 }
@@ -147,9 +152,11 @@ fn no_stream(error: StreamError, mount: &MountPath) -> FrontError {
 /// A source that came to an Icecast directly is known to the master's Icecast alone.
 pub(super) async fn head(shared: &Shared, mount: &MountPath) -> Result<Reply, FrontError> {
     let placement = shared.placement();
-    let content_type = match reported_type(shared, &placement, mount) {
-        Some(content_type) => content_type,
-        None => asked_type(shared.master_of(&placement, mount)?, mount).await?,
+    let content_type = if let Some(content_type) = reported_type(shared, &placement, mount) {
+        content_type
+    } else {
+        let record = record_of(&placement, mount)?;
+        asked_type(shared, shared.master_of(&placement, mount)?, &record).await?
     };
     Ok(Reply::bare(
         200,
@@ -170,8 +177,16 @@ fn reported_type(shared: &Shared, placement: &Placement, mount: &MountPath) -> O
 }
 
 /// The type that an Icecast gives the stream now. It knows no HEAD, so the stream is begun and left.
-async fn asked_type(address: SocketAddr, mount: &MountPath) -> Result<String, FrontError> {
-    let request = format!("GET {} HTTP/1.0\r\nHost: {address}\r\n\r\n", mount.to_url_path());
+async fn asked_type(
+    shared: &Shared,
+    address: SocketAddr,
+    record: &MountRecord,
+) -> Result<String, FrontError> {
+    let mount = &record.path;
+    let own = relay_credentials(&shared.settings.secrets, record);
+    let own = own.map(|own| format!("Authorization: {own}\r\n")).unwrap_or_default();
+    let path = mount.to_url_path();
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n{own}\r\n");
     let answer = icecast::ask(address, request.as_bytes()).await?;
     match answer.status {
         200 => Ok(answer.field("Content-Type").unwrap_or_else(|| "audio/mpeg".to_owned())),
@@ -187,14 +202,17 @@ mod tests {
 
     #[test]
     fn a_connection_is_kept_only_where_http_keeps_it_and_nothing_is_left_on_it() {
-        for (why, text, want) in [
-            ("HTTP/1.1", "GET /m HTTP/1.1\r\n\r\n", true),
-            ("HTTP/1.0", "GET /m HTTP/1.0\r\n\r\n", false),
-            ("the client closes", "GET /m HTTP/1.1\r\nConnection: Close\r\n\r\n", false),
-            ("a body", "GET /m HTTP/1.1\r\nContent-Length: 3\r\n\r\n", false),
-            ("more than the head", "GET /m HTTP/1.1\r\n\r\nGET", false),
+        let plain = "GET /m HTTP/1.1\r\n\r\n";
+        for (why, text, by_proxy, want) in [
+            ("HTTP/1.1", plain, false, true),
+            ("HTTP/1.0", "GET /m HTTP/1.0\r\n\r\n", false, false),
+            ("the client closes", "GET /m HTTP/1.1\r\nConnection: Close\r\n\r\n", false, false),
+            ("a body", "GET /m HTTP/1.1\r\nContent-Length: 3\r\n\r\n", false, false),
+            ("more than the head", "GET /m HTTP/1.1\r\n\r\nGET", false, false),
+            ("a proxy's", plain, true, false),
         ] {
-            let request = Sniffed { head: head_of(text), bytes: text.into() };
+            let from = [192, 0, 2, 1].into();
+            let request = Sniffed { head: head_of(text), bytes: text.into(), from, by_proxy };
             assert_eq!(may_ask_again(&request), want, "{why}");
         }
     }

@@ -7,6 +7,7 @@ use tokio::net::TcpStream;
 use super::binding::Binding;
 use super::server::Shared;
 use super::title;
+use crate::cluster::MountRecord;
 use crate::http::auth::Credentials;
 use crate::http::route::{MetadataUpdate, record_of};
 use crate::http::{FrontError, RequestHead};
@@ -26,14 +27,24 @@ pub(super) async fn serve(
         Some(Err(path)) => return Err(FrontError::MountUnknown { path: path.clone() }),
         Some(Ok(mount)) => mount,
     };
-    let placement = shared.placement();
-    let record = record_of(&placement, mount)?;
+    let record = record_of(&shared.placement(), mount)?;
     shared.authorize(head, &record).await?;
-    let binding = Binding::of(&placement, mount, &record)?;
+    pass_on(shared, client, &record, &update.query).await
+}
+
+/// Passes an update on whose sender may make it.
+pub(super) async fn pass_on(
+    shared: &Shared,
+    client: &mut TcpStream,
+    record: &MountRecord,
+    query: &str,
+) -> Result<(), FrontError> {
+    let (placement, mount) = (shared.placement(), &record.path);
+    let binding = Binding::of(&placement, mount, record)?;
     let address = shared.master_of(&placement, mount)?;
-    let answer = title::set(shared, address, &update.query).await?;
+    let answer = title::set(shared, address, query).await?;
     match answer.status {
-        200 => shared.settings.titles.keep(mount, binding.master.epoch, update.query.clone()),
+        200 => shared.settings.titles.keep(mount, binding.master.epoch, query.to_owned()),
         401 => return Err(answer.refusal().await),
         _ => {}
     }

@@ -177,6 +177,8 @@ mod tests {
             gate: crate::http::testing::gate(),
             titles: TitleWriter::default(),
             ended: None,
+            listener_gate: crate::http::testing::listener_gate(),
+            trusted_proxies: crate::http::TrustedProxies::default(),
         }
     }
 

@@ -8,10 +8,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use super::server::{Shared, refuse};
-use super::sniff::sniff;
+use super::sniff::{Manner, Opening, sniff};
 use crate::http::reply::Reply;
 use crate::http::route::{Route, route};
-use crate::http::{FrontError, HttpVersion, RequestHead};
+use crate::http::{FrontError, HttpVersion, RequestHead, TrustedProxies};
 use crate::peer;
 
 /// Longest time that a place for peers is held: longer than a peer waits.
@@ -45,7 +45,10 @@ pub(super) async fn serve_full(shared: &Shared, mut client: TcpStream, connectio
 
 /// Whether it was a peer, and has its answer.
 async fn answer(shared: &Shared, client: &mut TcpStream) -> bool {
-    let Ok(request) = sniff(client, ASKED_MAX).await else { return false };
+    let Ok(peer) = client.peer_addr().map(|address| address.ip()) else { return false };
+    let manner =
+        Manner { peer, proxies: &TrustedProxies::default(), logins: false, longest: ASKED_MAX };
+    let Ok(Opening::Http(request)) = sniff(client, manner).await else { return false };
     let head = &request.head;
     if route(&head.method, &head.target, &shared.placement()) != Route::PeerState {
         return false;

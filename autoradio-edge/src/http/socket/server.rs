@@ -1,42 +1,33 @@
 //! The front's sockets: listens, reads heads, hands every request to the file that serves it, and stops cleanly.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_CONNECTIONS_MAX, HTTP_HEAD_MS_MAX, HTTP_KEPT_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_PEERS_MAX,
-    HTTP_REFUSALS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+    HTTP_HEAD_MS_MAX, HTTP_KEPT_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
-use metrics::Gauge;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
 use super::desk::SourceDesk;
-use super::sniff::{Sniffed, sniff};
-use super::{evict, listener, metadata, pages, peers, source, tcp};
-use crate::cluster::{
-    Capacity, IcecastSecrets, MountPath, MountRecord, NodeName, StandingReader, TitleWriter,
-};
-use crate::http::addresses::{Addresses, Counted};
+use super::door::{Place, Room, accept, listen};
+use super::listener_auth::ListenerGate;
+use super::sniff::{Manner, Opening, Sniffed, sniff};
+use super::{evict, listener, metadata, pages, peers, shoutcast, source, tcp};
+use crate::cluster::{Capacity, IcecastSecrets, MountPath, NodeName, StandingReader, TitleWriter};
 use crate::http::auth::Verifier;
 use crate::http::reply::Reply;
 use crate::http::route::{Route, master_of, route};
-use crate::http::{FrontError, FrontStats, HttpVersion, RequestHead, SourceGate};
+use crate::http::{FrontError, FrontStats, HttpVersion, SourceGate, TrustedProxies};
 use crate::peer::OwnState;
 use crate::placement::{Ledger, Placement};
 use crate::stream::{Ended, Hub, HubSettings};
-
-/// Connections the kernel holds until they are accepted.
-const BACKLOG: i32 = 4_096;
-/// Pause after a failed accept: usually the process has no file descriptor left, and one may come back.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What the front has to know of its node and cluster.
 #[derive(Clone)]
@@ -71,72 +62,18 @@ pub struct FrontSettings {
     pub titles: TitleWriter,
     /// Where listeners that have gone are told.
     pub ended: Option<mpsc::Sender<Ended>>,
+    /// Who may listen to mounts that are not open to all.
+    pub listener_gate: Arc<ListenerGate>,
+    /// Proxies that may say whose connection theirs is.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// The front's listening sockets, open and not served yet.
 #[derive(Debug)]
 pub struct Front {
     listeners: Vec<TcpListener>,
-}
-
-/// Places for connections, counted over all ports.
-#[derive(Clone)]
-struct Room {
-    connections_max: usize,
-    /// Looked up once: a look-up by name for each connection costs more than the count.
-    connections: Gauge,
-    places: Arc<Semaphore>,
-    /// Places for telling clients that there is none of the others.
-    refusals: Arc<Semaphore>,
-    /// Places for peers that ask while there is none of the others.
-    peers: Arc<Semaphore>,
-    addresses: Arc<Addresses>,
-}
-
-impl Room {
-    fn new(connections_max: usize, connections_per_address: u32) -> Self {
-        Self {
-            connections_max,
-            connections: metrics::gauge!("autoradio_http_connections"),
-            places: Arc::new(Semaphore::new(connections_max)),
-            refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
-            peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
-            addresses: Addresses::new(connections_per_address),
-        }
-    }
-
-    /// A place for a connection from this address. Nodes of the cluster may have any number.
-    fn place(&self, shared: &Shared, from: IpAddr) -> Result<Place, FrontError> {
-        let permit = self.places.clone().try_acquire_owned();
-        let full = FrontError::NodeFull { connections_max: self.connections_max };
-        let permit = permit.map_err(|_| full)?;
-        let counted = match self.addresses.count(from) {
-            Ok(counted) => counted,
-            Err(_) if peers::is_node(shared, from) => None,
-            Err(_) => return Err(FrontError::AddressFull),
-        };
-        Ok(Place::new(permit, counted, self.connections.clone()))
-    }
-}
-
-/// A connection's place, counted while it lives.
-pub(super) struct Place {
-    _permit: OwnedSemaphorePermit,
-    _counted: Option<Counted>,
-    connections: Gauge,
-}
-
-impl Place {
-    fn new(permit: OwnedSemaphorePermit, counted: Option<Counted>, connections: Gauge) -> Self {
-        connections.increment(1.0);
-        Self { _permit: permit, _counted: counted, connections }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.connections.decrement(1.0);
-    }
+    /// Where `SHOUTcast` sources may come, too.
+    shoutcast: Option<TcpListener>,
 }
 
 /// What every connection shares.
@@ -146,8 +83,9 @@ pub(super) struct Shared {
     pub(super) stats: Arc<FrontStats>,
     pub(super) desk: Arc<SourceDesk>,
     pub(super) hub: Arc<Hub>,
+    pub(super) room: Room,
     pub(super) cancel: CancellationToken,
-    verifier: Verifier,
+    pub(super) verifier: Verifier,
 }
 
 impl Front {
@@ -155,7 +93,19 @@ impl Front {
     pub fn bind(ports: &[u16]) -> Result<Self, FrontError> {
         let open = |&port: &u16| listen(port).map_err(|source| FrontError::Port { port, source });
         let listeners = ports.iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Self { listeners })
+        Ok(Self { listeners, shoutcast: None })
+    }
+
+    /// Opens a port for `SHOUTcast` sources as well; it takes everything else, too.
+    pub fn with_shoutcast(mut self, port: u16) -> Result<Self, FrontError> {
+        let opened = listen(port).map_err(|source| FrontError::ShoutcastPort { port, source })?;
+        self.shoutcast = Some(opened);
+        Ok(self)
+    }
+
+    /// The port for `SHOUTcast` sources.
+    pub fn shoutcast_port(&self) -> Option<u16> {
+        Some(self.shoutcast.as_ref()?.local_addr().ok()?.port())
     }
 
     /// The ports that are open, in the order they were asked for.
@@ -179,10 +129,12 @@ impl Front {
         let hub_settings = HubSettings {
             node: settings.node.clone(),
             icecast: settings.icecast,
+            secrets: settings.secrets.clone(),
             ended: settings.ended.clone(),
         };
         let shared = Arc::new(Shared {
             hub: Hub::start(hub_settings, placement.clone()),
+            room: Room::of(&settings),
             settings,
             placements: placement,
             stats,
@@ -191,14 +143,16 @@ impl Front {
             verifier: Verifier::new(),
         });
         let connections = TaskTracker::new();
-        let room = Room::new(
-            shared.settings.connections_max.min(HTTP_CONNECTIONS_MAX),
-            shared.settings.connections_per_address,
-        );
         let accepting = TaskTracker::new();
-        for listener in self.listeners {
-            accepting.spawn(accept(listener, shared.clone(), connections.clone(), room.clone()));
+        let http = self.listeners.into_iter().map(|listener| (listener, false));
+        for (listener, logins) in http.chain(self.shoutcast.map(|listener| (listener, true))) {
+            let (shared, connections) = (shared.clone(), connections.clone());
+            accepting.spawn(accept((listener, logins), shared, connections));
         }
+        let told = shared.clone();
+        accepting.spawn(async move {
+            told.settings.listener_gate.tell_departures(&told.cancel).await;
+        });
         accepting.spawn(forget_deleted_mounts(shared.clone()));
         let evicting = shared.clone();
         accepting.spawn(async move {
@@ -232,101 +186,10 @@ impl Shared {
         master_of(placement, mount, (node, *icecast))
     }
 
-    /// Whether the head carries the mount's source credentials.
-    pub(super) async fn authorize(
-        &self,
-        head: &RequestHead,
-        record: &MountRecord,
-    ) -> Result<(), FrontError> {
-        let allowed = self.verifier.allows(head, record).await;
-        let verdict = match allowed {
-            Ok(true) => "granted",
-            Ok(false) => "denied",
-            Err(_) => "busy",
-        };
-        metrics::counter!("autoradio_http_logins_total", "verdict" => verdict).increment(1);
-        allowed?.then_some(()).ok_or(FrontError::Unauthorized)
-    }
-}
-
-fn listen(port: u16) -> io::Result<TcpListener> {
-    let dual = listen_on(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)));
-    match dual {
-        // A kernel without IPv6 says one of these two.
-        Err(error)
-            if error.raw_os_error() == Some(nix::libc::EAFNOSUPPORT)
-                || error.kind() == io::ErrorKind::AddrNotAvailable =>
-        {
-            listen_on(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
-        }
-        other => other,
-    }
-}
-
-fn listen_on(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>, connections: TaskTracker, room: Room) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shared.cancel.cancelled() => return,
-        };
-        let (client, from) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                metrics::counter!("autoradio_http_accept_errors_total").increment(1);
-                debug!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let place = match room.place(&shared, from.ip()) {
-            Ok(place) => place,
-            Err(error) => {
-                turn_away(client, from.ip(), error, &shared, &connections, &room);
-                continue;
-            }
-        };
-        let shared = shared.clone();
-        connections.spawn(async move { serve(&shared, client, place).await });
-    }
-}
-
-/// Tells a client for whom there is no place why, if there is room for that; a node that asks for our state has its answer.
-fn turn_away(
-    client: TcpStream,
-    from: IpAddr,
-    error: FrontError,
-    shared: &Arc<Shared>,
-    connections: &TaskTracker,
-    room: &Room,
-) {
-    if peers::is_node(shared, from)
-        && let Ok(asking) = room.peers.clone().try_acquire_owned()
-    {
-        let (shared, connections_max) = (shared.clone(), room.connections_max);
-        connections.spawn(async move {
-            peers::serve_full(&shared, client, connections_max).await;
-            drop(asking);
-        });
-        return;
-    }
-    metrics::counter!("autoradio_http_connections_refused_total").increment(1);
-    if let Ok(telling) = room.refusals.clone().try_acquire_owned() {
-        connections.spawn(async move {
-            refuse(client, HttpVersion::Http10, &error).await;
-            drop(telling);
-        });
+    /// How the connection of `client` is read, whose head may take so long.
+    fn manner(&self, client: &TcpStream, logins: bool, head_ms_max: u64) -> io::Result<Manner<'_>> {
+        let (peer, proxies) = (client.peer_addr()?.ip(), &self.settings.trusted_proxies);
+        Ok(Manner { peer, proxies, logins, longest: Duration::from_millis(head_ms_max) })
     }
 }
 
@@ -341,38 +204,66 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, client: TcpStream, place: Place) {
-    let mut kept = serve_next(shared, client, place, HTTP_HEAD_MS_MAX).await;
-    while let Some((client, place)) = kept {
-        kept = serve_next(shared, client, place, HTTP_KEPT_MS_MAX).await;
+/// A client's connection, and the place that it has.
+pub(super) type Connection = (TcpStream, Place);
+
+/// Serves what is asked for, and what is asked after that if the connection is kept.
+pub(super) async fn serve(shared: &Shared, client: TcpStream, logins: bool, place: Place) {
+    let mut connection = (client, place);
+    let mut head_ms_max = HTTP_HEAD_MS_MAX;
+    while let Some(kept) = serve_next(shared, connection, logins, head_ms_max).await {
+        connection = kept;
+        head_ms_max = HTTP_KEPT_MS_MAX;
     }
 }
 
-/// Serves one request whose head comes within `head_ms_max`. Returns the connection if there may be another one on it.
+/// Reads a head, within `head_ms_max`, and serves what is asked for. What is done then has memory of its own, so that those who
+/// connect and say nothing hold little. Returns the connection if there may be another request on it.
 async fn serve_next(
     shared: &Shared,
-    mut client: TcpStream,
-    place: Place,
+    (mut client, mut place): Connection,
+    logins: bool,
     head_ms_max: u64,
-) -> Option<(TcpStream, Place)> {
-    let sniffed = tokio::select! {
-        sniffed = sniff(&mut client, Duration::from_millis(head_ms_max)) => sniffed,
+) -> Option<Connection> {
+    let manner = shared.manner(&client, logins, head_ms_max).ok()?;
+    let opening = tokio::select! {
+        opening = sniff(&mut client, manner) => opening,
         () = shared.cancel.cancelled() => return None,
     };
-    let request = match sniffed {
-        Ok(request) => request,
+    let opening = opening.and_then(|opening| {
+        let from = opening.from();
+        // Whom a proxy names is counted instead of the proxy.
+        if from != manner.peer.to_canonical() {
+            place.count_as(shared, from)?;
+        }
+        Ok(opening)
+    });
+    match opening {
+        Ok(Opening::Http(request)) => {
+            return Box::pin(serve_request(shared, client, request, place)).await;
+        }
+        Ok(Opening::Login { login, rest, from }) => {
+            metrics::counter!("autoradio_http_requests_total", "route" => "shoutcast").increment(1);
+            tcp::tune(&client).ok()?;
+            Box::pin(shoutcast::serve(shared, client, &login.text, rest, from)).await;
+        }
         // One that was kept, and has not been used again.
         Err(FrontError::ClientGone | FrontError::HeadTooSlow)
-            if head_ms_max == HTTP_KEPT_MS_MAX =>
-        {
-            return None;
-        }
+            if head_ms_max == HTTP_KEPT_MS_MAX => {}
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
-            refuse(client, HttpVersion::Http10, &error).await;
-            return None;
+            Box::pin(refuse(client, HttpVersion::Http10, &error)).await;
         }
-    };
+    }
+    None
+}
+
+async fn serve_request(
+    shared: &Shared,
+    mut client: TcpStream,
+    request: Sniffed,
+    place: Place,
+) -> Option<Connection> {
     let head = &request.head;
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
@@ -386,11 +277,12 @@ async fn serve_next(
         // A listener is tuned when it stays: most who are sent elsewhere have gone before that would matter.
         _ if tcp::tune(&client).is_err() => {}
         Route::Status | Route::Playlist(..) | Route::NotFound | Route::MethodNotAllowed => {
-            pages::serve(shared, client, &request).await;
+            Box::pin(pages::serve(shared, client, &request)).await;
         }
         other => {
-            if let Err(error) = serve_sniffed(shared, &mut client, &request, other).await {
-                refuse(client, head.version, &error).await;
+            let served = Box::pin(serve_sniffed(shared, &mut client, &request, other)).await;
+            if let Err(error) = served {
+                Box::pin(refuse(client, head.version, &error)).await;
             }
         }
     }
@@ -408,6 +300,7 @@ async fn serve_sniffed(
         Route::Metadata(update) => {
             return metadata::serve(shared, client, &request.head, update).await;
         }
+        Route::ShoutcastTitle(query) => return shoutcast::set_title(shared, client, query).await,
         Route::SourceUnknown(path) => {
             return Err(FrontError::MountUnknown { path: path.clone() });
         }
@@ -444,7 +337,14 @@ pub(super) async fn refuse(mut client: TcpStream, version: HttpVersion, error: &
     let bytes = reply.to_bytes(version);
     let writing =
         tokio::time::timeout(Duration::from_millis(HTTP_STALL_MS_MAX), client.write_all(&bytes));
-    if !matches!(writing.await, Ok(Ok(()))) || client.shutdown().await.is_err() {
+    if matches!(writing.await, Ok(Ok(()))) {
+        linger(&mut client).await;
+    }
+}
+
+/// Ends a refused connection: reads for a while what the client is still sending.
+pub(super) async fn linger(client: &mut TcpStream) {
+    if client.shutdown().await.is_err() {
         return;
     }
     let mut dropped = [0; 4 * 1024];

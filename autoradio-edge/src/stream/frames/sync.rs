@@ -106,7 +106,8 @@ impl Sync {
             let Some(after) = after else {
                 return Some(Step::Wait);
             };
-            if (self.read)(after).is_some() || tag(after) != Tag::None {
+            // Only so many bytes, or it would matter how many more have come.
+            if (self.read)(after).is_some() || tag(&after[..HEAD_BYTES]) != Tag::None {
                 self.junk_bytes = 0;
                 return Some(Step::Frame(head.bytes));
             }

@@ -51,6 +51,7 @@ fn what_is_no_frame_is_left_out() {
         ("two tags", [id3v1.clone(), id3.clone()].concat(), vec![0, 1, 2, 3, 4, 5]),
         ("ID3v1", id3v1, vec![0, 1, 2, 3, 4, 5]),
         ("half a frame, as where one source follows another", half, vec![0, 1, 2, 3, 4, 5]),
+        ("the name of a tag and no tag", b"ID3\xff\xff no tag".to_vec(), vec![0, 1, 2, 3, 4, 5]),
         // Nothing says that the frame before is whole.
         ("junk", junk(1_000), vec![0, 1, 3, 4, 5]),
     ] {

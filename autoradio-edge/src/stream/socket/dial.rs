@@ -34,10 +34,13 @@ pub(super) struct Connection {
 pub(super) async fn dial(
     address: SocketAddr,
     mount: &MountPath,
+    authorization: Option<&str>,
 ) -> Result<Connection, StreamError> {
+    let authorization = authorization.map(|it| format!("Authorization: {it}\r\n"));
     let request = format!(
-        "GET {} HTTP/1.0\r\nHost: {address}\r\nUser-Agent: {AGENT}\r\nIcy-MetaData: 1\r\n\r\n",
-        mount.to_url_path()
+        "GET {} HTTP/1.0\r\nHost: {address}\r\nUser-Agent: {AGENT}\r\nIcy-MetaData: 1\r\n{}\r\n",
+        mount.to_url_path(),
+        authorization.unwrap_or_default()
     );
     if request.len() > HTTP_ICECAST_HEAD_BYTES_MAX {
         return Err(StreamError::PathTooLong);

@@ -8,6 +8,8 @@ mod tune;
 mod upstream;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
@@ -27,6 +29,10 @@ pub use tune::Tuned;
 
 impl Hub {
     /// Starts the threads that write to listeners, one per core.
+    ///
+    /// # Panics
+    ///
+    /// If the system starts no thread at all: nothing else could be served either.
     pub fn start(settings: HubSettings, placements: watch::Receiver<Arc<Placement>>) -> Arc<Self> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let thread = |number: usize| {
@@ -41,7 +47,7 @@ impl Hub {
             started.is_ok().then_some(sender)
         };
         let threads: Vec<_> = (0..cores).filter_map(thread).collect();
-        assert!(!threads.is_empty(), "a process that cannot start a thread cannot serve");
+        assert!(!threads.is_empty(), "no thread could be started");
         Arc::new(Self::new(settings, placements, threads))
     }
 

@@ -19,6 +19,8 @@ use super::listener::{Listener, Why};
 use crate::clock;
 use crate::stream::channel::{Channel, Ended, Phase, Use};
 
+/// Pause of a thread without listeners, unless it is told something.
+const IDLE_MS: u64 = 3_600_000;
 /// Listeners that are taken in between two looks at the clock.
 const JOINS_MAX: usize = 64;
 
@@ -48,7 +50,7 @@ pub(super) fn run(commands: &Receiver<Command>, ended: Option<&mpsc::Sender<Ende
     loop {
         let now_ms = clock::boot_ms();
         let due_ms = shard.groups.iter().map(|group| group.due_ms).min();
-        let pause_ms = due_ms.map_or(STREAM_TICK_MS_MAX, |due_ms| due_ms.saturating_sub(now_ms));
+        let pause_ms = due_ms.map_or(IDLE_MS, |due_ms| due_ms.saturating_sub(now_ms));
         match commands.recv_timeout(Duration::from_millis(pause_ms)) {
             Ok(command) => {
                 let more = commands.try_iter().take(JOINS_MAX);

@@ -17,6 +17,7 @@ use tracing::{debug, info, warn};
 use super::dial::{Connection, dial};
 use crate::clock;
 use crate::cluster::MountPath;
+use crate::icecast::relay_credentials;
 use crate::placement::Placement;
 use crate::stream::channel::{Channel, Phase};
 use crate::stream::continuity::Continuity;
@@ -57,31 +58,40 @@ pub(super) struct Upstream {
     continuity: Continuity,
     /// The fallback was tried, and is of another type than the own mount.
     fallback_unfit: bool,
+    /// Why it ends, when it does.
+    why: StreamError,
+}
+
+/// However the task ends, its listeners are not left with a stream that never goes on.
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.hub.end(&self.channel, Phase::Ended(self.why.clone()));
+        metrics::gauge!("autoradio_stream_upstreams").decrement(1.0);
+    }
 }
 
 impl Upstream {
     pub(super) fn new(hub: Arc<Hub>, channel: Arc<Channel>) -> Self {
+        metrics::gauge!("autoradio_stream_upstreams").increment(1.0);
         Self {
             hub,
             channel,
             feed: Feed::default(),
             continuity: Continuity::default(),
             fallback_unfit: false,
+            why: StreamError::Stopping,
         }
     }
 
     /// Runs until nobody listens any more, nothing can be played any more, or the hub stops.
     pub(super) async fn run(mut self) {
-        metrics::gauge!("autoradio_stream_upstreams").increment(1.0);
         let cancel = self.hub.cancel.clone();
-        let ended = cancel.run_until_cancelled(self.play()).await;
-        let why = ended.unwrap_or(StreamError::Stopping);
+        let Some(why) = cancel.run_until_cancelled(self.play()).await else { return };
         let listeners = self.channel.members().len();
-        if listeners > 0 && why != StreamError::Stopping {
+        if listeners > 0 {
             warn!(mount = %self.channel.mount, listeners, %why, "the stream has ended for its listeners");
         }
-        self.hub.end(&self.channel, Phase::Ended(why));
-        metrics::gauge!("autoradio_stream_upstreams").decrement(1.0);
+        self.why = why;
     }
 
     async fn play(&mut self) -> StreamError {
@@ -264,10 +274,13 @@ fn fits(channel: &Channel, head: &StreamHead) -> Result<(), StreamError> {
 async fn ask(hub: &Hub, mount: &MountPath) -> Result<Connection, StreamError> {
     let before = standing(hub, mount);
     let address = before.address.clone()?;
+    let placement = hub.placements.borrow().clone();
+    let record = placement.mounts.get(mount).map(|placed| &*placed.record);
+    let own = record.and_then(|record| relay_credentials(&hub.settings.secrets, record));
     // The hub never closes its turns.
     let _turn = hub.dials.acquire().await;
     tokio::select! {
-        asked = dial(address, mount) => asked,
+        asked = dial(address, mount, own.as_deref()) => asked,
         () = moves(hub, mount, &before) => Err(StreamError::NoMaster),
     }
 }

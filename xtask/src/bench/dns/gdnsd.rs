@@ -1,4 +1,4 @@
-//! gdnsd: one thread for one core, and the plugin that does what autoradio does: weighted addresses. Pure.
+//! gdnsd: as many threads as it has cores, and the plugin that does what autoradio does: weighted addresses. Pure.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -9,19 +9,19 @@ use super::zone;
 /// Equal weights, so that every answer has every address: all servers then send as much.
 const WEIGHT: u32 = 100;
 
-pub(super) fn peer(folder: &Path, address: Ipv4Addr) -> Peer {
+pub(super) fn peer(folder: &Path, address: Ipv4Addr, workers: usize) -> Peer {
     let zone_file = zone::head() + "@ IN DYNA weighted!radio\n";
     Peer {
         program: "gdnsd",
         args: ["-c", &folder.display().to_string(), "start"].map(str::to_owned).into(),
-        files: vec![("config", settings(folder, address)), (ZONE_FILE, zone_file)],
+        files: vec![("config", settings(folder, address, workers)), (ZONE_FILE, zone_file)],
     }
 }
 
 /// gdnsd reads a zone's name from its file's.
 const ZONE_FILE: &str = "zones/radio.example.com";
 
-fn settings(folder: &Path, address: Ipv4Addr) -> String {
+fn settings(folder: &Path, address: Ipv4Addr, workers: usize) -> String {
     let folder = folder.display();
     let members = zone::addresses();
     let members = members.iter().enumerate();
@@ -30,7 +30,7 @@ fn settings(folder: &Path, address: Ipv4Addr) -> String {
     format!(
         "options => {{\n  \
            listen => {address}\n  \
-           udp_threads => 1\n  \
+           udp_threads => {workers}\n  \
            tcp_threads => 1\n  \
            run_dir => {folder}/run\n  \
            state_dir => {folder}/state\n\
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_zones_file_is_named_after_the_zone_and_every_address_has_its_weight() {
-        let peer = peer(Path::new("/x"), Ipv4Addr::LOCALHOST);
+        let peer = peer(Path::new("/x"), Ipv4Addr::LOCALHOST, 1);
         let [(_, config), (zone_file, _)] = &peer.files[..] else { panic!("{peer:?}") };
         assert_eq!(zone_file.strip_prefix("zones/"), Some(zone::NAME));
         for address in zone::addresses() {

@@ -1,4 +1,4 @@
-//! Knot DNS: one worker for one core, nothing written back, no rate limit (it has none by default). Pure.
+//! Knot DNS: as many workers as it has cores, nothing written back, no rate limit (it has none by default). Pure.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -6,22 +6,25 @@ use std::path::Path;
 use super::peer::Peer;
 use super::zone;
 
-pub(super) fn peer(folder: &Path, address: Ipv4Addr) -> Peer {
+pub(super) fn peer(folder: &Path, address: Ipv4Addr, workers: usize) -> Peer {
     let config = folder.join("knot.conf").display().to_string();
     Peer {
         program: "knotd",
         args: vec!["--config".to_owned(), config],
-        files: vec![("knot.conf", settings(folder, address)), ("zone.txt", zone::master_file())],
+        files: vec![
+            ("knot.conf", settings(folder, address, workers)),
+            ("zone.txt", zone::master_file()),
+        ],
     }
 }
 
-fn settings(folder: &Path, address: Ipv4Addr) -> String {
+fn settings(folder: &Path, address: Ipv4Addr, workers: usize) -> String {
     let (folder, name) = (folder.display(), zone::NAME);
     format!(
         "server:\n    \
              rundir: {folder}\n    \
              listen: {address}@53\n    \
-             udp-workers: 1\n    \
+             udp-workers: {workers}\n    \
              tcp-workers: 1\n    \
              background-workers: 1\n\
          database:\n    \

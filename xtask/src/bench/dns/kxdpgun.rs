@@ -7,7 +7,8 @@ use autoradio_lab::Host;
 use autoradio_lab::topology::INTERFACE;
 
 use super::subject::Arena;
-use super::{GENERATOR_CORE, zone};
+use super::zone;
+use crate::bench::cores::GENERATOR_CORE;
 
 /// How much longer than its measuring it may take.
 const MARGIN: Duration = Duration::from_secs(10);

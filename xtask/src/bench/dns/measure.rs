@@ -1,20 +1,24 @@
-//! What one subject goes through: as many queries as it can answer, half as many, and few.
+//! What one subject goes through: as many queries as it can answer, as many as every server can, and few.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::GENERATOR_CORE;
-use super::cpu::Spent;
+use super::cpu::Watch;
 use super::dnsperf::{self, Latencies};
-use super::kxdpgun::{self, Shot};
+use super::kxdpgun;
+use super::setup::Setup;
 use super::subject::Arena;
-use crate::clock::Stopwatch;
 
 /// Queries a second while latencies are measured: few for all of them.
 pub(super) const LATENCY_RATE: u32 = 10_000;
+/// Queries a second while the machine's time is measured: the same for all, and half of what the slowest can answer.
+pub(super) const COST_RATE: u32 = 35_000;
+/// Share of those queries that is answered at least; with fewer answers, their costs could not be compared.
+const ANSWERED: f64 = 0.98;
 
 /// How long is measured.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +28,8 @@ pub(super) struct Plan {
     /// Runs at each rate, of which the best counts: whatever else the machine does only takes away.
     runs: usize,
     run_seconds: u32,
+    /// Runs of which the median cost counts, each after some time with nothing asked.
+    cost_runs: usize,
     idle: Duration,
     cost_seconds: u32,
     latency_seconds: u32,
@@ -31,13 +37,26 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) const fn new(quick: bool) -> Self {
-        let idle = Duration::from_secs(2);
         if quick {
-            let rates = &[120_000, 1_000_000];
-            Self { rates, runs: 2, run_seconds: 2, idle, cost_seconds: 3, latency_seconds: 2 }
+            Self {
+                rates: &[120_000, 1_000_000],
+                runs: 2,
+                run_seconds: 2,
+                cost_runs: 3,
+                idle: Duration::from_secs(1),
+                cost_seconds: 4,
+                latency_seconds: 2,
+            }
         } else {
-            let rates = &[80_000, 120_000, 180_000, 1_000_000];
-            Self { rates, runs: 3, run_seconds: 3, idle, cost_seconds: 8, latency_seconds: 10 }
+            Self {
+                rates: &[80_000, 120_000, 180_000, 1_000_000],
+                runs: 3,
+                run_seconds: 3,
+                cost_runs: 5,
+                idle: Duration::from_secs(3),
+                cost_seconds: 8,
+                latency_seconds: 10,
+            }
         }
     }
 }
@@ -45,34 +64,32 @@ impl Plan {
 /// What was found out about one subject.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Measured {
-    pub(super) answers_per_second: f64,
-    /// Microseconds of the machine for one answer, the generator's left out; `None` where the machine
-    /// was too busy with other things to tell.
-    pub(super) cpu_us_per_answer: Option<f64>,
+    /// The most answers a second in any run.
+    pub(super) answers_per_second: BTreeMap<Setup, f64>,
+    pub(super) cost: Cost,
     pub(super) latencies: Latencies,
+}
+
+/// What the machine spends on answers, and anyway.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Cost {
+    /// Microseconds of all cores for one query and its answer, the generator's included, less what the machine spends anyway.
+    pub(super) us_per_answer: f64,
     /// How much of one core was busy while nothing was asked, 0.0 and up.
     pub(super) busy_before: f64,
 }
 
 impl fmt::Display for Measured {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { answers_per_second, cpu_us_per_answer, .. } = self;
-        write!(out, "{answers_per_second:.0} answers/s")?;
-        cpu_us_per_answer.map_or(Ok(()), |us| write!(out, ", {us:.2} us each"))
+        for (setup, rate) in &self.answers_per_second {
+            write!(out, "{} {rate:.0} answers/s, ", setup.name())?;
+        }
+        write!(out, "{:.2} us each with their sending", self.cost.us_per_answer)
     }
 }
 
-/// Measures what runs in the arena.
-pub(super) fn run(arena: &Arena, plan: &Plan) -> Result<Measured> {
-    let answers_per_second = capacity(arena, plan)?;
-    let busy_before = busy(plan.idle)?;
-    let cpu_us_per_answer = cost(arena, half(answers_per_second), plan.cost_seconds, busy_before)?;
-    let latencies = dnsperf::run(arena, LATENCY_RATE, plan.latency_seconds)?;
-    Ok(Measured { answers_per_second, cpu_us_per_answer, latencies, busy_before })
-}
-
 /// The most answers a second in any run.
-fn capacity(arena: &Arena, plan: &Plan) -> Result<f64> {
+pub(super) fn capacity(arena: &Arena, plan: &Plan) -> Result<f64> {
     let mut best: f64 = 0.0;
     for _ in 0..plan.runs {
         for rate in plan.rates {
@@ -86,33 +103,31 @@ fn capacity(arena: &Arena, plan: &Plan) -> Result<f64> {
     Ok(best)
 }
 
-/// How much of one core the machine uses for itself, with nothing asked.
-fn busy(watched: Duration) -> Result<f64> {
-    let (clock, before) = (Stopwatch::start(), Spent::now(GENERATOR_CORE)?);
-    sleep(watched);
-    let us = Spent::now(GENERATOR_CORE)?.us_since(before);
-    Ok(us / 1e6 / clock.elapsed().as_secs_f64())
+/// What an answer costs: the median of some runs.
+pub(super) fn cost(arena: &Arena, plan: &Plan) -> Result<Cost> {
+    let runs = (0..plan.cost_runs).map(|_| one_cost(arena, plan));
+    let mut costs = runs.collect::<Result<Vec<_>>>()?;
+    costs.sort_by(|one, other| one.us_per_answer.total_cmp(&other.us_per_answer));
+    Ok(costs[costs.len() / 2])
 }
 
-/// What one answer costs at a rate that floods nobody, less what the machine spends anyway.
-fn cost(arena: &Arena, rate: u32, seconds: u32, busy_before: f64) -> Result<Option<f64>> {
-    let (clock, before) = (Stopwatch::start(), Spent::now(GENERATOR_CORE)?);
-    let shot: Shot = kxdpgun::run(arena, rate, seconds)?;
-    let us = Spent::now(GENERATOR_CORE)?.us_since(before);
-    let anyway_us = busy_before * clock.elapsed().as_secs_f64() * 1e6;
-    if shot.answers == 0 {
-        bail!("none of {} queries was answered", shot.sent);
+fn one_cost(arena: &Arena, plan: &Plan) -> Result<Cost> {
+    let quiet = Watch::start()?;
+    sleep(plan.idle);
+    let (busy_us, elapsed_us) = quiet.busy_and_elapsed_us()?;
+    let busy_before = busy_us / elapsed_us;
+    let asking = Watch::start()?;
+    let shot = kxdpgun::run(arena, COST_RATE, plan.cost_seconds)?;
+    let (busy_us, elapsed_us) = asking.busy_and_elapsed_us()?;
+    let answers = shot.answers_per_second() * shot.seconds;
+    let asked = f64::from(COST_RATE) * shot.seconds;
+    if answers < ANSWERED * asked {
+        bail!("{answers:.0} of {asked:.0} queries were answered: too few to tell what one costs");
     }
-    let us_per_answer = (us - anyway_us) / (shot.answers_per_second() * shot.seconds);
-    Ok(Some(us_per_answer).filter(|us| *us > 0.0))
+    Ok(Cost { us_per_answer: (busy_us - busy_before * elapsed_us) / answers, busy_before })
 }
 
-/// Half of a rate, in whole queries a second.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rates are positive and far below what a u32 holds"
-)]
-fn half(rate: f64) -> u32 {
-    (rate / 2.0) as u32
+/// The latency of every answer while few are asked for.
+pub(super) fn latencies(arena: &Arena, plan: &Plan) -> Result<Latencies> {
+    dnsperf::run(arena, LATENCY_RATE, plan.latency_seconds)
 }

@@ -1,4 +1,4 @@
-//! NSD: one server process for one core, minimal answers as everybody else's, no rate limit. Pure.
+//! NSD: as many server processes as it has cores, each with a socket of its own; minimal answers as everybody else's, no rate limit. Pure.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -6,20 +6,24 @@ use std::path::Path;
 use super::peer::Peer;
 use super::zone;
 
-pub(super) fn peer(folder: &Path, address: Ipv4Addr) -> Peer {
+pub(super) fn peer(folder: &Path, address: Ipv4Addr, workers: usize) -> Peer {
     let config = folder.join("nsd.conf").display().to_string();
     Peer {
         program: "nsd",
         args: ["-d", "-c", &config].map(str::to_owned).into(),
-        files: vec![("nsd.conf", settings(folder, address)), ("zone.txt", zone::master_file())],
+        files: vec![
+            ("nsd.conf", settings(folder, address, workers)),
+            ("zone.txt", zone::master_file()),
+        ],
     }
 }
 
-fn settings(folder: &Path, address: Ipv4Addr) -> String {
+fn settings(folder: &Path, address: Ipv4Addr, workers: usize) -> String {
     let (folder, name) = (folder.display(), zone::NAME);
     format!(
         "server:\n    \
-             server-count: 1\n    \
+             server-count: {workers}\n    \
+             reuseport: yes\n    \
              ip-address: {address}\n    \
              port: 53\n    \
              username: \"\"\n    \

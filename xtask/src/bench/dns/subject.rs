@@ -78,16 +78,17 @@ impl Subject {
         matches!(self, Self::Knot | Self::Nsd | Self::Gdnsd)
     }
 
-    /// Starts it, and returns once it has answered rightly.
-    pub(super) fn start(self, programs: &Path) -> Result<Arena> {
+    /// Starts it, and returns once it has answered rightly. autoradio has a worker for each core that it may use; the others
+    /// are told.
+    pub(super) fn start(self, programs: &Path, workers: usize) -> Result<Arena> {
         let xdp = if self == Self::AutoradioXdp { "native" } else { "off" };
         let builder = Lab::builder().direct().xdp(xdp).args(&AUTORADIO_ARGS).binaries(programs);
         let answer_bytes =
             if self == Self::Reflect { zone::QUERY_BYTES } else { zone::ANSWER_BYTES };
         let mut arena = Arena { daemon: None, lab: builder.build()?, answer_bytes };
-        let peer = |peer: fn(&Path, Ipv4Addr) -> Peer| {
+        let peer = |peer: fn(&Path, Ipv4Addr, usize) -> Peer| {
             let host = arena.server();
-            peer(host.folder(), host.v4()).start(host).map(Some)
+            peer(host.folder(), host.v4(), workers).start(host).map(Some)
         };
         arena.daemon = match self {
             Self::Reflect => attach_reflect(arena.server()).map(|()| None),

@@ -1,0 +1,8 @@
+//! The hub before real clients and crowds: who listens notices no loss.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a lab's errors say what and where; the line is the test's"
+)]
+
+mod crowd;
+mod rig;
