@@ -97,6 +97,9 @@ pub const HTTP_ICECAST_HEAD_BYTES_MAX: usize = 4_095;
 pub const HTTP_HEADERS_MAX: usize = 100;
 /// Longest time a client may take to send its request head, in milliseconds.
 pub const HTTP_HEAD_MS_MAX: u64 = 15_000;
+/// Time that the connection of a client who was sent elsewhere is kept for another request, in milliseconds: short, for most
+/// have gone where they were sent, and each takes a place.
+pub const HTTP_KEPT_MS_MAX: u64 = 1_000;
 /// Connections the front holds at one time, however many descriptors there are.
 pub const HTTP_CONNECTIONS_MAX: usize = 131_072;
 /// Clients over that limit that are told so at one time; more are closed without a word.

@@ -23,6 +23,7 @@ pub mod topology;
 pub mod client;
 pub mod faults;
 pub mod host;
+pub mod load;
 pub mod media;
 pub mod node;
 pub mod prober;

@@ -1,10 +1,14 @@
 //! `cargo xtask bench`: figures of this project, as JSON for programs, a table and a plot for people.
 
+mod cores;
 mod dns;
 mod failover;
 mod placement;
 mod plot;
+mod redirect;
 mod report;
+mod server;
+mod stream;
 
 use std::fs;
 use std::path::PathBuf;
@@ -42,6 +46,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Redirects a second and core, against known servers (needs root and two cores).
+    Redirect {
+        /// Only these, as they are called in the result.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// What a listener costs and how well it is served, against known servers and a bare loop (needs root and two cores).
+    Stream {
+        /// Only these, as they are called in the result.
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        #[command(flatten)]
+        common: Common,
+    },
 }
 
 /// What every bench takes.
@@ -63,6 +83,8 @@ pub(crate) fn run(command: &Command) -> Result<ExitCode> {
             (failover::run(rounds, only)?, common)
         }
         Command::Placement { common } => (placement::run(common.quick)?, common),
+        Command::Redirect { only, common } => (redirect::run(common.quick, only)?, common),
+        Command::Stream { only, common } => (stream::run(common.quick, only)?, common),
     };
     publish(&report, common)?;
     Ok(if report.broken().is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

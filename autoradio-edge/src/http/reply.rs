@@ -5,7 +5,7 @@ use super::HttpVersion;
 /// Seconds after which a client that got a 503 may come again.
 const RETRY_AFTER_SECONDS: u32 = 2;
 
-/// A whole answer: status, fields and body. The connection always closes after it.
+/// A whole answer: status, fields and body. The connection closes after it, unless it is written as one that keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
     status: u16,
@@ -75,6 +75,15 @@ impl Reply {
 
     /// The bytes, to go out in one write: several source clients read their answer only once.
     pub(super) fn to_bytes(&self, version: HttpVersion) -> Vec<u8> {
+        self.bytes(version, "Connection: close\r\n\r\n")
+    }
+
+    /// The same for a connection that is kept, as HTTP/1.1 has it without a word (RFC 9112 §9.3).
+    pub(super) fn to_kept_bytes(&self) -> Vec<u8> {
+        self.bytes(HttpVersion::Http11, "\r\n")
+    }
+
+    fn bytes(&self, version: HttpVersion, end: &str) -> Vec<u8> {
         let mut text = format!("{version} {} {}\r\n", self.status, reason(self.status));
         for (name, value) in &self.fields {
             text.extend([name, ": ", value, "\r\n"]);
@@ -82,7 +91,7 @@ impl Reply {
         if let Some(body) = &self.body {
             text.extend(["Content-Length: ", &body.len().to_string(), "\r\n"]);
         }
-        text.push_str("Connection: close\r\n\r\n");
+        text.push_str(end);
         text.push_str(self.body.as_deref().unwrap_or_default());
         text.into_bytes()
     }

@@ -54,7 +54,7 @@ impl Format {
     }
 
     /// Time that one frame plays: 1152 and 1024 samples at 44.1 kHz; 20 ms.
-    pub(super) fn frame_time(self) -> Duration {
+    pub(crate) fn frame_time(self) -> Duration {
         match self {
             Self::Mp3 => Duration::from_nanos(1_152_000_000_000 / 44_100),
             Self::Aac => Duration::from_nanos(1_024_000_000_000 / 44_100),
@@ -71,7 +71,7 @@ impl Format {
     }
 
     /// A frame.
-    pub(super) fn frame(self, number: Number) -> Vec<u8> {
+    pub(crate) fn frame(self, number: Number) -> Vec<u8> {
         match self {
             Self::Mp3 => filled(&MP3_HEADER, number, MP3_BYTES),
             Self::Aac => filled(&AAC_HEADER, number, AAC_BYTES),

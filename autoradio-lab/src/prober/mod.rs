@@ -14,7 +14,7 @@ mod listener;
 mod message;
 mod ogg;
 mod page;
-mod source;
+pub(crate) mod source;
 mod storm;
 mod stream;
 

@@ -123,7 +123,7 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 /// The request, as Icecast's own clients send it.
-fn head(mount: &CreatedMount, format: Format) -> String {
+pub(crate) fn head(mount: &CreatedMount, format: Format) -> String {
     let CreatedMount { path, source_username, source_password, .. } = mount;
     let content_type = format.content_type();
     let credentials = STANDARD.encode(format!("{source_username}:{source_password}"));
@@ -142,7 +142,7 @@ fn run(stop: &AtomicBool, state: &Mutex<State>, head: &str, format: Format) {
             state.redial = false;
             node
         };
-        match dial(node, head) {
+        match dial(SocketAddr::from((node, PORT)), head) {
             Ok(connection) => {
                 let session = begin(state, node);
                 let ended = || stopped(stop) || lock(state).redial;
@@ -170,8 +170,8 @@ fn begin(state: &Mutex<State>, node: Ipv4Addr) -> Session {
 }
 
 /// Connects and asks; the node's 200 makes it a session.
-fn dial(node: Ipv4Addr, head: &str) -> io::Result<TcpStream> {
-    let mut connection = TcpStream::connect_timeout(&SocketAddr::from((node, PORT)), DIAL)?;
+pub(crate) fn dial(address: SocketAddr, head: &str) -> io::Result<TcpStream> {
+    let mut connection = TcpStream::connect_timeout(&address, DIAL)?;
     setsockopt(&connection, sockopt::TcpUserTimeout, &UNACKNOWLEDGED_MS)?;
     connection.set_nodelay(true)?;
     connection.set_read_timeout(Some(ANSWER))?;

@@ -78,7 +78,7 @@ const VLC_PLUGINS: &str = "/usr/share/doc/vlc-plugin-base";
 const GST_PLUGINS: &str = "/usr/share/doc/gstreamer1.0-plugins-good";
 
 /// Everything, in the order in which it is reported.
-pub(super) const NEEDS: [Need; 41] = [
+pub(super) const NEEDS: [Need; 44] = [
     service("etcd-server", "etcd", "etcd"),
     service("icecast2", "icecast2", "icecast2"),
     always("etcd-client", "etcdctl", "looking into the cluster's records"),
@@ -102,6 +102,12 @@ pub(super) const NEEDS: [Need; 41] = [
     peer("knot", "knotd", "a DNS server to measure ourselves against"),
     peer("nsd", "nsd", "a DNS server to measure ourselves against"),
     peer("gdnsd", "gdnsd", "a DNS server to measure ourselves against"),
+    Need {
+        service: Some("nginx"),
+        ..always("nginx-light", "nginx", "a proxy to measure ourselves against")
+    },
+    peer("haproxy", "haproxy", "a proxy to measure ourselves against"),
+    always("wrk", "wrk", "HTTP requests as fast as they go"),
     peer("unbound", "unbound", "a resolver that asks us as resolvers do"),
     always("iproute2", "ip", "the lab's namespaces"),
     always("ethtool", "ethtool", "the lab's checksum offload"),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_common::limits::{HTTP_CONNECTIONS_MAX, HTTP_PEERS_MAX, HTTP_REFUSALS_MAX};
+use metrics::Gauge;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -31,6 +32,8 @@ const ACCEPT_TURN: Duration = Duration::from_millis(25);
 /// Places for connections, counted over all ports.
 pub(super) struct Room {
     connections_max: usize,
+    /// Looked up once: a look-up by name for each connection costs more than the count.
+    connections: Gauge,
     places: Arc<Semaphore>,
     /// Places for telling clients that there is none of the others.
     refusals: Arc<Semaphore>,
@@ -44,6 +47,7 @@ impl Room {
         let connections_max = settings.connections_max.min(HTTP_CONNECTIONS_MAX);
         Self {
             connections_max,
+            connections: metrics::gauge!("autoradio_http_connections"),
             places: Arc::new(Semaphore::new(connections_max)),
             refusals: Arc::new(Semaphore::new(HTTP_REFUSALS_MAX)),
             peers: Arc::new(Semaphore::new(HTTP_PEERS_MAX)),
@@ -57,8 +61,9 @@ impl Room {
         let full = FrontError::NodeFull { connections_max: self.connections_max };
         let permit = permit.map_err(|_| full)?;
         let counted = self.count(shared, from)?;
-        metrics::gauge!("autoradio_http_connections").increment(1.0);
-        Ok(Place { _permit: permit, counted })
+        let connections = self.connections.clone();
+        connections.increment(1.0);
+        Ok(Place { _permit: permit, counted, connections })
     }
 
     fn count(&self, shared: &Shared, from: IpAddr) -> Result<Option<Counted>, FrontError> {
@@ -76,6 +81,7 @@ impl Room {
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
     counted: Option<Counted>,
+    connections: Gauge,
 }
 
 impl Place {
@@ -88,7 +94,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        metrics::gauge!("autoradio_http_connections").decrement(1.0);
+        self.connections.decrement(1.0);
     }
 }
 

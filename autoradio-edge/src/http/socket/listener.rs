@@ -10,13 +10,14 @@ use tokio::net::TcpStream;
 use super::door::Place;
 use super::icecast;
 use super::redirect;
-use super::server::{Shared, refuse};
+use super::server::{Connection, Shared, refuse};
 use super::sniff::Sniffed;
+use super::tcp;
 use crate::cluster::{MountPath, MountRecord};
 use crate::http::reply::Reply;
 use crate::http::route::record_of;
 use crate::http::stats::Seat;
-use crate::http::{FrontError, RequestHead};
+use crate::http::{FrontError, HttpVersion, RequestHead};
 use crate::icecast::relay_credentials;
 use crate::placement::Placement;
 use crate::stream::{self, Guest, StreamError, StreamRange, Tuned, Wish};
@@ -46,40 +47,62 @@ enum Verdict {
 }
 
 /// Gives a listener to the hub, or says where it is served. One who has `landed`, sent by another node, is not sent on by this
-/// one.
+/// one. Returns the connection of one who was sent elsewhere and may ask again on it.
 pub(super) async fn serve(
     shared: &Shared,
     mut client: TcpStream,
     request: &Sniffed,
     (mount, landed): (&MountPath, bool),
     place: Place,
-) {
+) -> Option<Connection> {
     let head = &request.head;
     let verdict = match judge(shared, request, mount, landed).await {
         Ok(verdict) => verdict,
-        Err(error) => return Box::pin(refuse(client, head.version, &error)).await,
+        Err(error) => {
+            Box::pin(refuse(client, head.version, &error)).await;
+            return None;
+        }
     };
     match verdict {
         Verdict::Elsewhere(location) => {
-            let reply = Reply::redirect(location).to_bytes(head.version);
+            let (reply, kept) = (Reply::redirect(location), may_ask_again(request));
+            let reply = if kept { reply.to_kept_bytes() } else { reply.to_bytes(head.version) };
             // Who does not take it has gone.
-            let _ = client.write_all(&reply).await;
+            let written = client.write_all(&reply).await.is_ok();
+            (written && kept).then_some((client, place))
         }
         Verdict::Here(tuned, seat, address, range) => {
+            if tcp::tune(&client).is_err() {
+                return None;
+            }
             redirect::note_served(&shared.settings);
             if let Some(piece) = piece(shared, &tuned, range).await {
                 // Who does not take it has gone.
                 let stall_max = Duration::from_millis(HTTP_STALL_MS_MAX);
                 let _ = tokio::time::timeout(stall_max, client.write_all(&piece)).await;
-                return;
+                return None;
             }
             let titles = head.field_text("Icy-MetaData") == Some("1");
             let wish = Wish { titles, range: range.map(StreamRange::to_the_end) };
             let holding = Box::new(Held { seat, _place: place });
             // It fails only if the client has gone.
             let _ = shared.hub.enter(tuned, client, guest(head, address), wish, holding);
+            None
         }
     }
+}
+
+/// Whether the connection is one that HTTP keeps after the answer (RFC 9112 §9.3), with nothing on it that is not read. One of
+/// a proxy is not kept: the next request on it may be another client's, and what the proxy says before it would be missing, or
+/// be said by the client.
+fn may_ask_again(request: &Sniffed) -> bool {
+    let head = &request.head;
+    let has_body = ["Content-Length", "Transfer-Encoding"].map(|name| head.field(name).is_some());
+    head.version == HttpVersion::Http11
+        && !head.lists("Connection", "close")
+        && has_body == [false; 2]
+        && !request.by_proxy
+        && request.rest().is_empty()
 }
 
 async fn judge(
@@ -192,6 +215,23 @@ async fn asked_type(
 mod tests {
     use super::*;
     use crate::http::testing::head_of;
+
+    #[test]
+    fn a_connection_is_kept_only_where_http_keeps_it_and_nothing_is_left_on_it() {
+        let plain = "GET /m HTTP/1.1\r\n\r\n";
+        for (why, text, by_proxy, want) in [
+            ("HTTP/1.1", plain, false, true),
+            ("HTTP/1.0", "GET /m HTTP/1.0\r\n\r\n", false, false),
+            ("the client closes", "GET /m HTTP/1.1\r\nConnection: Close\r\n\r\n", false, false),
+            ("a body", "GET /m HTTP/1.1\r\nContent-Length: 3\r\n\r\n", false, false),
+            ("more than the head", "GET /m HTTP/1.1\r\n\r\nGET", false, false),
+            ("a proxy's", plain, true, false),
+        ] {
+            let from = [192, 0, 2, 1].into();
+            let request = Sniffed { head: head_of(text), bytes: text.into(), from, by_proxy };
+            assert_eq!(may_ask_again(&request), want, "{why}");
+        }
+    }
 
     #[test]
     fn what_is_kept_of_a_listener_is_cut() {

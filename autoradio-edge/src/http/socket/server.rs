@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use autoradio_common::limits::{
-    HTTP_HEAD_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
+    HTTP_HEAD_MS_MAX, HTTP_KEPT_MS_MAX, HTTP_LINGER_MS_MAX, HTTP_STALL_MS_MAX, HTTP_STOP_MS_MAX,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -204,10 +204,10 @@ impl Shared {
         About { host: &self.settings.domain, since_unix_s: self.since_unix_s }
     }
 
-    /// How the connection of `client` is read.
-    fn manner(&self, client: &TcpStream, logins: bool) -> io::Result<Manner<'_>> {
+    /// How the connection of `client` is read, whose head may take so long.
+    fn manner(&self, client: &TcpStream, logins: bool, head_ms_max: u64) -> io::Result<Manner<'_>> {
         let (peer, proxies) = (client.peer_addr()?.ip(), &self.settings.trusted_proxies);
-        Ok(Manner { peer, proxies, logins, longest: Duration::from_millis(HTTP_HEAD_MS_MAX) })
+        Ok(Manner { peer, proxies, logins, longest: Duration::from_millis(head_ms_max) })
     }
 }
 
@@ -222,14 +222,31 @@ async fn forget_deleted_mounts(shared: Arc<Shared>) {
     }
 }
 
-/// Reads the head and serves what is asked for. What is done then has memory of its own, so that those who connect and say
-/// nothing hold little.
-pub(super) async fn serve(shared: &Shared, mut client: TcpStream, logins: bool, mut place: Place) {
-    let tuned = tcp::tune(&client).and_then(|()| shared.manner(&client, logins));
-    let Ok(manner) = tuned else { return };
+/// A client's connection, and the place that it has.
+pub(super) type Connection = (TcpStream, Place);
+
+/// Serves what is asked for, and what is asked after that if the connection is kept.
+pub(super) async fn serve(shared: &Shared, client: TcpStream, logins: bool, place: Place) {
+    let mut connection = (client, place);
+    let mut head_ms_max = HTTP_HEAD_MS_MAX;
+    while let Some(kept) = serve_next(shared, connection, logins, head_ms_max).await {
+        connection = kept;
+        head_ms_max = HTTP_KEPT_MS_MAX;
+    }
+}
+
+/// Reads a head, within `head_ms_max`, and serves what is asked for. What is done then has memory of its own, so that those who
+/// connect and say nothing hold little. Returns the connection if there may be another request on it.
+async fn serve_next(
+    shared: &Shared,
+    (mut client, mut place): Connection,
+    logins: bool,
+    head_ms_max: u64,
+) -> Option<Connection> {
+    let manner = shared.manner(&client, logins, head_ms_max).ok()?;
     let opening = tokio::select! {
         opening = sniff(&mut client, manner) => opening,
-        () = shared.cancel.cancelled() => return,
+        () = shared.cancel.cancelled() => return None,
     };
     let opening = opening.and_then(|opening| {
         let from = opening.from();
@@ -240,42 +257,58 @@ pub(super) async fn serve(shared: &Shared, mut client: TcpStream, logins: bool, 
         Ok(opening)
     });
     match opening {
-        Ok(Opening::Http(request)) => Box::pin(serve_request(shared, client, request, place)).await,
+        Ok(Opening::Http(request)) => {
+            return Box::pin(serve_request(shared, client, request, place)).await;
+        }
         Ok(Opening::Login { login, rest, from }) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "shoutcast").increment(1);
+            tcp::tune(&client).ok()?;
             Box::pin(shoutcast::serve(shared, client, &login.text, rest, from)).await;
         }
+        // One that was kept, and has not been used again.
+        Err(FrontError::ClientGone | FrontError::HeadTooSlow)
+            if head_ms_max == HTTP_KEPT_MS_MAX => {}
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);
             Box::pin(refuse(client, HttpVersion::Http10, &error)).await;
         }
     }
+    None
 }
 
-async fn serve_request(shared: &Shared, mut client: TcpStream, request: Sniffed, place: Place) {
+async fn serve_request(
+    shared: &Shared,
+    mut client: TcpStream,
+    request: Sniffed,
+    place: Place,
+) -> Option<Connection> {
     let head = &request.head;
     let route = route(&head.method, &head.target, &shared.placement());
     metrics::counter!("autoradio_http_requests_total", "route" => route.label()).increment(1);
-    let served = match &route {
-        Route::Status
-        | Route::StatusJson(_)
-        | Route::Playlist(..)
-        | Route::NotFound
-        | Route::MethodNotAllowed => {
-            return Box::pin(pages::serve(shared, client, &request)).await;
-        }
+    match &route {
         Route::Listener(mount) => {
             return listener::serve(shared, client, &request, (mount, false), place).await;
         }
         Route::Landed(mount) => {
             return listener::serve(shared, client, &request, (mount, true), place).await;
         }
-        other => Box::pin(serve_sniffed(shared, &mut client, &request, other)).await,
-    };
-    match served {
-        Ok(()) => {}
-        Err(error) => Box::pin(refuse(client, head.version, &error)).await,
+        // A listener is tuned when it stays: most who are sent elsewhere have gone before that would matter.
+        _ if tcp::tune(&client).is_err() => {}
+        Route::Status
+        | Route::StatusJson(_)
+        | Route::Playlist(..)
+        | Route::NotFound
+        | Route::MethodNotAllowed => {
+            Box::pin(pages::serve(shared, client, &request)).await;
+        }
+        other => {
+            let served = Box::pin(serve_sniffed(shared, &mut client, &request, other)).await;
+            if let Err(error) = served {
+                Box::pin(refuse(client, head.version, &error)).await;
+            }
+        }
     }
+    None
 }
 
 async fn serve_sniffed(

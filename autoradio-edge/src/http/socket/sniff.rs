@@ -22,6 +22,8 @@ pub(super) struct Sniffed {
     pub(super) bytes: Bytes,
     /// Whose request it is: whoever the connection comes from, or whom a trusted proxy names.
     pub(super) from: IpAddr,
+    /// Whether the connection is that of a trusted proxy.
+    pub(super) by_proxy: bool,
 }
 
 impl Sniffed {
@@ -123,8 +125,9 @@ fn opening(
     }
     let Some(head) = RequestHead::parse(bytes)? else { return Ok(None) };
     let from = manner.proxies.client(&head, from);
+    let by_proxy = manner.proxies.contains(manner.peer.to_canonical());
     let bytes = Bytes::copy_from_slice(bytes);
-    Ok(Some(Opening::Http(Sniffed { head, bytes, from })))
+    Ok(Some(Opening::Http(Sniffed { head, bytes, from, by_proxy })))
 }
 
 /// Reads what a trusted proxy says before the client's own bytes, and takes it off them. `None`: nothing, or nobody's address.
@@ -235,6 +238,7 @@ mod tests {
             let from = read.ok().map(|opening| match opening {
                 Opening::Http(sniffed) => {
                     assert_eq!(sniffed.head.method, "GET", "{why}");
+                    assert_eq!(sniffed.by_proxy, peer != "192.0.2.1", "{why}");
                     sniffed.from.to_string()
                 }
                 Opening::Login { .. } => panic!("{why}: a login"),

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, bail};
 use autoradio_lab::Host;
 use autoradio_lab::topology::INTERFACE;
 
-use super::setup::GENERATOR_CORE;
 use super::subject::Arena;
 use super::zone;
+use crate::bench::cores::GENERATOR_CORE;
 
 /// How much longer than its measuring it may take.
 const MARGIN: Duration = Duration::from_secs(10);

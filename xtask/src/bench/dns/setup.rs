@@ -12,13 +12,8 @@
 use std::thread;
 
 use anyhow::{Context, Result};
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
 
-/// The core that the load generator's thread has.
-pub(super) const GENERATOR_CORE: usize = 0;
-/// The core of a server that is apart from it.
-const SERVER_CORE: usize = 1;
+use crate::bench::cores::{self, SERVER_CORE};
 
 /// One way to share the cores out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,12 +53,9 @@ impl Cores {
 
     /// From here on, this program and all it starts run where servers do.
     pub(super) fn keep_to(self, setup: Setup) -> Result<()> {
-        let mut allowed = CpuSet::new();
         match setup {
-            Setup::Apart => allowed.set(SERVER_CORE)?,
-            Setup::Together => (0..self.0).try_for_each(|core| allowed.set(core))?,
+            Setup::Apart => cores::keep_to([SERVER_CORE]),
+            Setup::Together => cores::keep_to(0..self.0),
         }
-        sched_setaffinity(Pid::from_raw(0), &allowed)
-            .context("this needs two cores, one for the servers and one for the load generator")
     }
 }
