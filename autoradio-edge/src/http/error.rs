@@ -64,6 +64,10 @@ pub enum FrontError {
     /// The client closed before it had sent a head.
     #[error("the client closed before its request was complete")]
     ClientGone,
+    /// It has opened a connection and sent nothing, as browsers do for later: an answer would be taken for that of a request
+    /// which it sends at that moment, and a crowd of answers costs those who play.
+    #[error("the client said nothing")]
+    ClientMute,
     /// The connection to the client failed.
     #[error("the connection to the client failed: {source}")]
     Client {
@@ -190,6 +194,7 @@ impl FrontError {
             | Self::ShoutcastPort { .. }
             | Self::AccessLog { .. }
             | Self::ClientGone
+            | Self::ClientMute
             | Self::Client { .. } => return None,
             Self::HeadMalformed { .. }
             | Self::LengthMalformed

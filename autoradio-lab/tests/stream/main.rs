@@ -6,6 +6,7 @@
 
 mod browser;
 mod crowd;
+mod hostile;
 mod players;
 mod rig;
 mod sockets;

@@ -92,7 +92,9 @@ fn every_player_keeps_its_connection_when_its_source_and_icecast_are_killed() {
     let mp3 = "-codec:a libmp3lame -b:a 128k -content_type audio/mpeg -f mp3";
     let ogg = "-codec:a libvorbis -b:a 128k -content_type application/ogg -f ogg";
     let _sources = [source(&lab, MP3, mp3), source(&lab, OGG, ogg)];
-    [MP3, OGG].iter().for_each(|mount| wait_connected(&lab, mount));
+    for mount in [MP3, OGG] {
+        wait_connected(&lab, mount);
+    }
     let heard = lab.client(1).host().folder().join("heard");
     let start = |player: &Player| start(&lab, player, &heard.to_string_lossy());
     let mut players: Vec<Running> = PLAYERS.iter().map(start).collect();

@@ -266,7 +266,7 @@ async fn serve_next(
             Box::pin(shoutcast::serve(shared, client, &login.text, rest, from)).await;
         }
         // One that was kept, and has not been used again.
-        Err(FrontError::ClientGone | FrontError::HeadTooSlow)
+        Err(FrontError::ClientGone | FrontError::ClientMute | FrontError::HeadTooSlow)
             if head_ms_max == HTTP_KEPT_MS_MAX => {}
         Err(error) => {
             metrics::counter!("autoradio_http_requests_total", "route" => "no_head").increment(1);

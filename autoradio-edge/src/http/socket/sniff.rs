@@ -77,18 +77,22 @@ pub(super) async fn sniff(
     client: &mut (impl AsyncRead + Unpin),
     manner: Manner<'_>,
 ) -> Result<Opening, FrontError> {
-    let reading = read_opening(client, manner);
-    tokio::time::timeout(manner.longest, reading).await.unwrap_or(Err(FrontError::HeadTooSlow))
+    let mut bytes = BytesMut::new();
+    let reading = read_opening(client, manner, &mut bytes);
+    let in_time = tokio::time::timeout(manner.longest, reading).await;
+    in_time.unwrap_or_else(|_| {
+        Err(if bytes.is_empty() { FrontError::ClientMute } else { FrontError::HeadTooSlow })
+    })
 }
 
 async fn read_opening(
     client: &mut (impl AsyncRead + Unpin),
     manner: Manner<'_>,
+    bytes: &mut BytesMut,
 ) -> Result<Opening, FrontError> {
-    let mut bytes = BytesMut::new();
     let mut from = manner.peer.to_canonical();
     if manner.proxies.contains(from) {
-        from = read_proxy_header(client, &mut bytes).await?.unwrap_or(from);
+        from = read_proxy_header(client, bytes).await?.unwrap_or(from);
     }
     let mut seen = 0;
     loop {
@@ -98,12 +102,12 @@ async fn read_opening(
         let looked_at = seen == 0 || ends_a_line || bytes.len() >= HTTP_HEAD_BYTES_MAX;
         if looked_at
             && !bytes.is_empty()
-            && let Some(opening) = opening(&bytes, from, manner)?
+            && let Some(opening) = opening(bytes, from, manner)?
         {
             return Ok(opening);
         }
         seen = bytes.len();
-        read_more(client, &mut bytes).await?;
+        read_more(client, bytes).await?;
     }
 }
 
@@ -205,11 +209,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_stops_in_its_head_is_too_slow_and_one_that_leaves_is_gone() {
+    async fn a_client_that_stops_in_its_head_is_too_slow_one_that_says_nothing_mute_and_one_that_leaves_gone()
+     {
         let (mut client, mut server) = tokio::io::duplex(64);
-        client.write_all(b"GET / HT").await.expect("room");
         let (peer, longest) = (IpAddr::from([192, 0, 2, 1]), Duration::from_millis(20));
         let manner = Manner { peer, proxies: &proxies(), logins: false, longest };
+        let mute = sniff(&mut server, manner).await;
+        assert!(matches!(mute, Err(FrontError::ClientMute)));
+        assert!(mute.is_err_and(|error| error.reply().is_none()), "it gets no answer");
+        client.write_all(b"GET / HT").await.expect("room");
         let slow = sniff(&mut server, manner).await;
         assert!(matches!(slow, Err(FrontError::HeadTooSlow)));
         drop(client);
