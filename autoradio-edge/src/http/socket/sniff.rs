@@ -238,6 +238,7 @@ mod tests {
             let from = read.ok().map(|opening| match opening {
                 Opening::Http(sniffed) => {
                     assert_eq!(sniffed.head.method, "GET", "{why}");
+                    assert_eq!(sniffed.by_proxy, peer != "192.0.2.1", "{why}");
                     sniffed.from.to_string()
                 }
                 Opening::Login { .. } => panic!("{why}: a login"),
