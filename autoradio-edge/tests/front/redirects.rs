@@ -51,6 +51,30 @@ fn listeners_of_a_full_or_draining_node_are_sent_to_another_with_their_query() {
 }
 
 #[test]
+fn who_is_sent_elsewhere_may_ask_again_on_the_same_connection_but_not_by_way_of_a_proxy() {
+    let request = "GET /live.mp3 HTTP/1.1\r\nHost: radio.test\r\n\r\n";
+    let sent_away = |mut rig: Rig| {
+        rig.add_peer(0);
+        drain(&mut rig, node_name(1));
+        let mut client = rig.send(request);
+        let head = client.read_head();
+        assert!(head.starts_with("HTTP/1.1 302 "), "{head}");
+        (rig, client, head)
+    };
+    let (_rig, mut client, first) = sent_away(Rig::start());
+    assert!(!first.contains("\r\nConnection: "), "{first}");
+    client.write(request.as_bytes());
+    assert_eq!(client.read_head(), first, "asked again");
+    client.write(b"GET / HTTP/1.1\r\nHost: radio.test\r\n\r\n");
+    let page = client.read_all();
+    assert!(page.starts_with("HTTP/1.1 200 "), "asked for something else: {page}");
+
+    let (_rig, mut client, first) = sent_away(Rig::behind_proxies());
+    assert!(first.contains("\r\nConnection: close\r\n"), "{first}");
+    client.wait_closed();
+}
+
+#[test]
 fn a_listener_who_was_sent_here_is_served_or_refused_but_never_sent_on() {
     let mut rig = Rig::start();
     let mut source = rig.source("/live.mp3");
