@@ -130,6 +130,8 @@ pub const HTTP_PAGE_MS_MAX: u64 = 30_000;
 pub const HTTP_STATUS_MOUNTS_MAX: usize = 500;
 /// Longest wait for short answers to finish when the front or the socket for radioctl stops, in milliseconds.
 pub const HTTP_STOP_MS_MAX: u64 = 2_000;
+/// Longest wait of a source for news of its mount, if that is not known, in milliseconds.
+pub const HTTP_NEW_MOUNT_MS_MAX: u64 = 1_000;
 /// Longest wait of a source for a master that takes it, in milliseconds: while nobody holds the mount, its holder's
 /// Icecast does not answer, or still holds another source. Source clients wait four seconds at least (libshout).
 pub const HTTP_MASTER_MS_MAX: u64 = 3_700;

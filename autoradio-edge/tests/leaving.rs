@@ -35,8 +35,6 @@ impl Daemon {
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.args(["run", "--domain", "radio.test", "--name", "node1", "--xdp", "off"]);
         command.args(["--address", "127.0.0.1", "--dns-listen", "127.0.0.1"]);
-        // As much as its peer, or all mounts would rather be here.
-        command.args(["--max-clients", "1250"]);
         for (flag, port) in [
             ("--dns-port", dns),
             ("--http-port", http),

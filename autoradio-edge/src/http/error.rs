@@ -16,7 +16,7 @@ use crate::stream::StreamError;
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// A port of the front cannot be listened on.
-    #[error("HTTP port {port} cannot be opened: {}", remedy(.source))]
+    #[error("HTTP port {port} cannot be opened: {}", remedy(.source, "--http-port"))]
     Port {
         /// The port.
         port: u16,
@@ -24,7 +24,7 @@ pub enum FrontError {
         source: io::Error,
     },
     /// The port for `SHOUTcast` sources cannot be listened on.
-    #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source))]
+    #[error("SHOUTcast port {port} cannot be opened: {}", remedy(.source, "--shoutcast-port"))]
     ShoutcastPort {
         /// The port.
         port: u16,
@@ -241,16 +241,15 @@ impl FrontError {
     }
 }
 
-fn remedy(source: &io::Error) -> String {
+fn remedy(source: &io::Error, flag: &str) -> String {
     match source.kind() {
         io::ErrorKind::AddrInUse => {
-            "another program has it; stop that program or choose another port".to_owned()
+            format!("another program has it; stop that program or choose another port with {flag}")
         }
-        io::ErrorKind::PermissionDenied => {
-            "it needs privileges; run as root, grant CAP_NET_BIND_SERVICE, or choose a port above \
-             1023"
-                .to_owned()
-        }
+        io::ErrorKind::PermissionDenied => format!(
+            "it needs privileges; run as root, grant CAP_NET_BIND_SERVICE, or choose one above \
+             1023 with {flag}"
+        ),
         _ => source.to_string(),
     }
 }

@@ -53,7 +53,7 @@ fn assert_streams(source: &mut Client, listener: &mut Client, letter: u8) {
 
 #[test]
 fn a_source_at_a_slave_is_heard_everywhere_and_again_at_the_next_master() {
-    let mut rig = Rig::of_nodes(2);
+    let mut rig = Rig::of_relaying_nodes(2);
     let mut source = rig.nodes[1].source("/live.mp3");
     for number in 0..2 {
         let mut listener = listen_directly(&rig.nodes[number]);
@@ -70,7 +70,7 @@ fn a_source_at_a_slave_is_heard_everywhere_and_again_at_the_next_master() {
 
 #[test]
 fn a_slave_with_listeners_on_its_relay_takes_a_source_soon_after_it_became_master() {
-    let mut rig = Rig::of_nodes(2);
+    let mut rig = Rig::of_relaying_nodes(2);
     let mut source = rig.nodes[0].source("/live.mp3");
     let mut listener = listen_directly(&rig.nodes[1]);
     assert_streams(&mut source, &mut listener, b'a');
@@ -206,6 +206,19 @@ fn a_source_waits_a_moment_for_a_master() {
 }
 
 #[test]
+fn a_source_may_come_before_the_news_of_its_mount() {
+    let mut rig = Rig::of_nodes(1);
+    let path = mount("/live.mp3");
+    let record = rig.snapshot.mounts.remove(&path).unwrap();
+    rig.place();
+    let mut source =
+        rig.nodes[0].send(&format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n"));
+    rig.snapshot.mounts.insert(path, record);
+    rig.place();
+    assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
+}
+
+#[test]
 fn a_node_that_steps_down_closes_the_sources_it_took_and_takes_none() {
     let mut rig = Rig::of_nodes(2);
     rig.snapshot.masters.insert(mount("/two.mp3"), master(2, 1));
@@ -250,7 +263,7 @@ fn a_node_in_doubt_keeps_its_sources_and_one_that_is_alone_closes_each_once() {
 
 #[test]
 fn the_last_title_plays_on_at_the_next_master() {
-    let mut rig = Rig::of_nodes(2);
+    let mut rig = Rig::of_relaying_nodes(2);
     let mut source = rig.nodes[0].source("/live.mp3");
     let update = "GET /admin/metadata?mode=updinfo&mount=%2flive%2emp3&song=Old+one";
     let answer = rig.nodes[1].send(format!("{update} HTTP/1.0\r\n{AUTHORIZATION}\r\n")).read_all();

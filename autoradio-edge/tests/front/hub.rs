@@ -57,7 +57,7 @@ fn edit(rig: &mut Rig, path: &str, change: impl Fn(&mut MountRecord)) {
 
 #[test]
 fn a_listener_stays_while_its_source_returns_its_icecast_is_killed_and_its_master_changes() {
-    let mut rig = Rig::of_fronts(2);
+    let mut rig = Rig::of_nodes(2);
     let mut first = source(&rig, 0, "/live.mp3");
     let mut near = listen(&rig, 0, "/live.mp3", "");
     let mut far = listen(&rig, 1, "/live.mp3", "");

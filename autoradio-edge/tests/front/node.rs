@@ -28,8 +28,7 @@ use crate::rig::{Process, wait_until};
 pub(crate) struct Kind {
     pub(crate) connections_max: usize,
     pub(crate) icecast_proxy: bool,
-    /// Whether its Icecast relays what others are master of. No daemon has it so together with `icecast_proxy`, but tests that listen
-    /// straight at Icecasts do.
+    /// Whether its Icecast relays what others are master of.
     pub(crate) relays: bool,
     /// A network of proxies that are believed.
     pub(crate) trusted_proxy: Option<&'static str>,
@@ -37,7 +36,7 @@ pub(crate) struct Kind {
 
 impl Default for Kind {
     fn default() -> Self {
-        Self { connections_max: 16_384, icecast_proxy: true, relays: true, trusted_proxy: None }
+        Self { connections_max: 16_384, icecast_proxy: true, relays: false, trusted_proxy: None }
     }
 }
 

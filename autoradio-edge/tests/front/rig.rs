@@ -72,9 +72,10 @@ impl Rig {
         Self::of(nodes, Kind::default())
     }
 
-    /// Nodes whose Icecasts relay nothing, as where fronts serve the listeners.
-    pub(crate) fn of_fronts(nodes: usize) -> Self {
-        Self::of(nodes, Kind { relays: false, ..Kind::default() })
+    /// Nodes whose Icecasts relay what others are master of. No daemon has it so together with a front that serves listeners,
+    /// but tests that listen to an Icecast do.
+    pub(crate) fn of_relaying_nodes(nodes: usize) -> Self {
+        Self::of(nodes, Kind { relays: true, ..Kind::default() })
     }
 
     fn of(nodes: usize, kind: Kind) -> Self {

@@ -78,8 +78,8 @@ fn a_browser_plays_on_when_the_master_is_killed_and_its_page_sees_no_error() {
     let lab = Lab::builder().nodes(3).clients(1).build().expect("a lab");
     lab.start_nodes().expect("all nodes are ready");
     let mount = lab.node(1).create_mount(MOUNT).expect("a mount");
-    let _source = lab.client(1).stream_tone_again(&mount.source_url(lab.domain()), 100).unwrap();
-    wait_connected(&lab, MOUNT);
+    let source = lab.client(1).stream_tone_again(&mount.source_url(lab.domain()), 100).unwrap();
+    wait_connected(&lab, MOUNT, &source);
     let master = lab.wait_master(MOUNT, SOON).unwrap();
 
     // Through a node that will live: whose own node dies loses its connection.

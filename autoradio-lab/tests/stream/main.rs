@@ -6,7 +6,6 @@
 
 mod browser;
 mod crowd;
-mod hostile;
 mod players;
 mod rig;
 mod sockets;

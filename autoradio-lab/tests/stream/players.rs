@@ -91,9 +91,9 @@ fn every_player_keeps_its_connection_when_its_source_and_icecast_are_killed() {
     lab.start_nodes().expect("the node is ready");
     let mp3 = "-codec:a libmp3lame -b:a 128k -content_type audio/mpeg -f mp3";
     let ogg = "-codec:a libvorbis -b:a 128k -content_type application/ogg -f ogg";
-    let _sources = [source(&lab, MP3, mp3), source(&lab, OGG, ogg)];
-    for mount in [MP3, OGG] {
-        wait_connected(&lab, mount);
+    let sources = [(MP3, source(&lab, MP3, mp3)), (OGG, source(&lab, OGG, ogg))];
+    for (mount, source) in &sources {
+        wait_connected(&lab, mount, source);
     }
     let heard = lab.client(1).host().folder().join("heard");
     let start = |player: &Player| start(&lab, player, &heard.to_string_lossy());

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use autoradio_lab::prober::{Format, Moment, SourceProber};
-use autoradio_lab::{Lab, Node};
+use autoradio_lab::{Lab, Node, Running};
 
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// Longest time until a cluster that was hurt is whole again.
@@ -40,11 +40,12 @@ impl Station {
     }
 }
 
-/// Waits until the front of one of the nodes has a source of the mount.
-pub(crate) fn wait_connected(lab: &Lab, mount: &str) {
+/// Waits until the front of one of the nodes has a source of the mount; `source` is the program that should be it.
+pub(crate) fn wait_connected(lab: &Lab, mount: &str, source: &Running) {
     let at = |node: &Node| node.status().is_ok_and(|status| status.source_connected(mount));
     let connected = || lab.nodes().iter().any(at);
-    lab.wait_until(&format!("{mount} has a source"), SOON * 3, connected).unwrap();
+    lab.wait_until(&format!("{mount} has a source"), SOON * 3, connected)
+        .unwrap_or_else(|error| panic!("{error}: {}", source.log_tail()));
 }
 
 pub(crate) fn addresses<'a>(nodes: impl IntoIterator<Item = &'a Node>) -> Vec<Ipv4Addr> {

@@ -142,8 +142,8 @@ fn every_source_is_heard() {
     let lab = Lab::builder().build().expect("a lab");
     lab.start_nodes().expect("the node is ready");
     let sources: Vec<Running> = SOURCES.iter().map(|source| start(&lab, source)).collect();
-    for source in &SOURCES {
-        wait_connected(&lab, source.mount);
+    for (source, running) in SOURCES.iter().zip(&sources) {
+        wait_connected(&lab, source.mount, running);
     }
     let listeners: Vec<_> = SOURCES.iter().map(|source| listen(&lab, source)).collect();
     for ((source, running), (mut listener, file)) in SOURCES.iter().zip(&sources).zip(listeners) {

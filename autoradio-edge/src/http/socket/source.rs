@@ -2,8 +2,10 @@
 //! carries the audio.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use autoradio_common::limits::HTTP_NEW_MOUNT_MS_MAX;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -89,7 +91,7 @@ pub(super) async fn serve(
     request: &Sniffed,
     mount: &MountPath,
 ) -> Result<(), FrontError> {
-    let record = record_of(&shared.placement(), mount)?;
+    let record = announced(shared, mount).await?;
     shared.authorize(&request.head, &record).await?;
     admit(&record)?;
     let body = Body::of(&request.head)?;
@@ -100,6 +102,16 @@ pub(super) async fn serve(
     }
     let incoming = Incoming { head: &request.head, first: request.rest(), from: request.from };
     play(shared, client, incoming, &record, (form, body)).await
+}
+
+/// The record of a mount, which may have been created a moment ago and not be known here yet; most sources that are told so
+/// do not come again.
+async fn announced(shared: &Shared, mount: &MountPath) -> Result<Arc<MountRecord>, FrontError> {
+    let mut placements = shared.placements.clone();
+    let known = placements.wait_for(|placement| record_of(placement, mount).is_ok());
+    let longest = Duration::from_millis(HTTP_NEW_MOUNT_MS_MAX);
+    let _ = tokio::time::timeout(longest, known).await;
+    record_of(&shared.placement(), mount)
 }
 
 /// Whether the mount takes sources at all.
