@@ -211,8 +211,7 @@ fn a_source_may_come_before_the_news_of_its_mount() {
     let path = mount("/live.mp3");
     let record = rig.snapshot.mounts.remove(&path).unwrap();
     rig.place();
-    let mut source =
-        rig.nodes[0].send(&format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n"));
+    let mut source = rig.nodes[0].send(format!("SOURCE /live.mp3 HTTP/1.0\r\n{AUTHORIZATION}\r\n"));
     rig.snapshot.mounts.insert(path, record);
     rig.place();
     assert_eq!(source.read_head(), "HTTP/1.0 200 OK\r\n\r\n");
