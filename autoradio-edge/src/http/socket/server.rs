@@ -325,7 +325,7 @@ async fn serve_sniffed(
         Route::Admin(asked) => return admin::serve(shared, client, &request.head, asked).await,
         Route::ShoutcastTitle(query) => return shoutcast::set_title(shared, client, query).await,
         Route::SourceUnknown(path) => {
-            return Err(FrontError::MountUnknown { path: path.clone() });
+            return source::serve_unknown(shared, client, request, path).await;
         }
         Route::ListenerHead(mount) => listener::head(shared, mount).await?,
         Route::Peer(ask) => peers::answer(shared, &request.head, ask).await?,

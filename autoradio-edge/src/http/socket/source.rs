@@ -1,6 +1,7 @@
 //! Sources: who may stream, and what each kind of client is answered. `master` finds the master's Icecast, `tunnel`
 //! carries the audio.
 
+use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use autoradio_common::limits::HTTP_NEW_MOUNT_MS_MAX;
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::evict::{self, Order};
@@ -20,9 +22,10 @@ use super::tunnel::{self, End};
 use crate::clock;
 use crate::cluster::{MountPath, MountRecord};
 use crate::http::reply::Reply;
-use crate::http::route::record_of;
+use crate::http::route::{find_mount, record_of};
 use crate::http::source_meter::SourceMeter;
 use crate::http::{Body, FrontError, HttpVersion, RequestHead};
+use crate::placement::Placement;
 
 /// Pause before a client that has sent something early is looked at again.
 const GONE_PAUSE: Duration = Duration::from_millis(100);
@@ -91,7 +94,7 @@ pub(super) async fn serve(
     request: &Sniffed,
     mount: &MountPath,
 ) -> Result<(), FrontError> {
-    let record = announced(shared, mount).await?;
+    let record = record_of(&shared.placement(), mount)?;
     shared.authorize(&request.head, &record).await?;
     admit(&record)?;
     let body = Body::of(&request.head)?;
@@ -104,14 +107,33 @@ pub(super) async fn serve(
     play(shared, client, incoming, &record, (form, body)).await
 }
 
-/// The record of a mount, which may have been created a moment ago and not be known here yet; most sources that are told so
-/// do not come again.
-async fn announced(shared: &Shared, mount: &MountPath) -> Result<Arc<MountRecord>, FrontError> {
-    let mut placements = shared.placements.clone();
-    let known = placements.wait_for(|placement| record_of(placement, mount).is_ok());
+/// Serves a source of a mount that is not known here: one created a moment ago may just not have come to this node yet, and most
+/// sources that are sent away do not come again.
+pub(super) async fn serve_unknown(
+    shared: &Shared,
+    client: &mut TcpStream,
+    request: &Sniffed,
+    path: &str,
+) -> Result<(), FrontError> {
     let longest = Duration::from_millis(HTTP_NEW_MOUNT_MS_MAX);
-    let _ = tokio::time::timeout(longest, known).await;
-    record_of(&shared.placement(), mount)
+    let announced = tokio::time::timeout(longest, announced(shared.placements.clone(), path));
+    match announced.await {
+        Ok(mount) => serve(shared, client, request, &mount).await,
+        Err(_) => Err(FrontError::MountUnknown { path: path.to_owned() }),
+    }
+}
+
+/// Returns once there is a mount at this path.
+async fn announced(mut placements: watch::Receiver<Arc<Placement>>, path: &str) -> MountPath {
+    loop {
+        if let Some(mount) = find_mount(path, &placements.borrow_and_update()) {
+            return mount;
+        }
+        if placements.changed().await.is_err() {
+            // No placement will come any more.
+            pending::<()>().await;
+        }
+    }
 }
 
 /// Whether the mount takes sources at all.
