@@ -6,14 +6,16 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::Arc;
 use std::time::Duration;
 
 use autoradio_edge::cluster::{ClusterSettings, EtcdAccess, LoadRecord, NodeName, Snapshot, Store};
 use autoradio_edge::placement::rendezvous;
 use nix::sys::signal::Signal;
-use support::{Joined, PATIENCE, free_ports, mount, node, signal, state_dir, until};
+use support::{
+    DaemonPorts, Joined, PATIENCE, daemon_on_loopback, mount, node, signal, state_dir, until,
+};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
@@ -28,29 +30,13 @@ struct Daemon {
 impl Daemon {
     /// Starts `node1` and waits until it is ready.
     async fn start(drain_timeout_s: u16) -> Self {
-        let [dns, http, icecast, admin, etcd, etcd_peer] = free_ports();
-        let dir = state_dir();
-        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autoradio-edge"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.args(["run", "--domain", "radio.test", "--name", "node1", "--xdp", "off"]);
-        command.args(["--address", "127.0.0.1", "--dns-listen", "127.0.0.1"]);
-        for (flag, port) in [
-            ("--dns-port", dns),
-            ("--http-port", http),
-            ("--icecast-port", icecast),
-            ("--etcd-client-port", etcd),
-            ("--etcd-peer-port", etcd_peer),
-            ("--drain-timeout", drain_timeout_s),
-            // As much as the peer: who may carry more gets more mounts.
-            ("--max-clients", 1_250),
-        ] {
-            command.args([flag, &port.to_string()]);
-        }
-        command.arg("--admin-listen").arg(format!("127.0.0.1:{admin}"));
-        command.arg("--state-dir").arg(dir.path());
-        let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        let daemon = Self { process, dir, admin, etcd };
+        let (dir, ports) = (state_dir(), DaemonPorts::free());
+        let mut command = daemon_on_loopback(dir.path(), &ports);
+        command.args(["--drain-timeout", &drain_timeout_s.to_string()]);
+        // As much as the peer: who may carry more gets more mounts.
+        command.args(["--max-clients", "1250"]);
+        let process = command.spawn().unwrap();
+        let daemon = Self { process, dir, admin: ports.admin, etcd: ports.etcd };
         let ready = async || daemon.ready().then_some(());
         until("the node is ready", PATIENCE, ready).await;
         daemon

@@ -6,13 +6,15 @@ mod support;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use support::{PATIENCE, fails, free_ports, json, radioctl, signal, state_dir, until};
+use support::{
+    DaemonPorts, PATIENCE, daemon_on_loopback, fails, json, radioctl, signal, state_dir, until,
+};
 use tempfile::TempDir;
 
 /// `source:hackme`, `admin:secret`
@@ -31,29 +33,14 @@ struct Daemon {
 impl Daemon {
     /// Starts one that writes an access log, and waits until it is ready.
     async fn start() -> Self {
-        let [dns, http, icecast, admin, etcd, etcd_peer] = free_ports();
-        let dir = state_dir();
-        let log = fs::File::create(dir.path().join("daemon.log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_autoradio-edge"));
-        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.args(["run", "--domain", "radio.test", "--name", "node1", "--xdp", "off"]);
-        command.args(["--address", "127.0.0.1", "--dns-listen", "127.0.0.1"]);
-        for (flag, port) in [
-            ("--dns-port", dns),
-            ("--http-port", http),
-            ("--icecast-port", icecast),
-            ("--etcd-client-port", etcd),
-            ("--etcd-peer-port", etcd_peer),
-        ] {
-            command.args([flag, &port.to_string()]);
-        }
-        command.arg("--admin-listen").arg(format!("127.0.0.1:{admin}"));
-        command.arg("--state-dir").arg(dir.path());
+        let (dir, ports) = (state_dir(), DaemonPorts::free());
+        let mut command = daemon_on_loopback(dir.path(), &ports);
         command.arg("--access-log").arg(dir.path().join("access.log"));
-        let process = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
-        let etcd = format!("http://127.0.0.1:{etcd}");
-        let daemon = Self { process, dir, http, icecast, etcd };
-        let ready = async || get(admin, "/readyz", "").starts_with("HTTP/1.0 200").then_some(());
+        let process = command.spawn().unwrap();
+        let etcd = format!("http://127.0.0.1:{}", ports.etcd);
+        let daemon = Self { process, dir, http: ports.http, icecast: ports.icecast, etcd };
+        let ready =
+            async || get(ports.admin, "/readyz", "").starts_with("HTTP/1.0 200").then_some(());
         until("the node is ready", PATIENCE, ready).await;
         daemon
     }

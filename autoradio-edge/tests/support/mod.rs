@@ -31,6 +31,45 @@ pub(crate) fn state_dir() -> TempDir {
     dir
 }
 
+/// The ports of a daemon.
+pub(crate) struct DaemonPorts {
+    pub(crate) dns: u16,
+    pub(crate) http: u16,
+    pub(crate) icecast: u16,
+    pub(crate) admin: u16,
+    pub(crate) etcd: u16,
+    pub(crate) etcd_peer: u16,
+}
+
+impl DaemonPorts {
+    /// Ports that nobody has.
+    pub(crate) fn free() -> Self {
+        let [dns, http, icecast, admin, etcd, etcd_peer] = free_ports();
+        Self { dns, http, icecast, admin, etcd, etcd_peer }
+    }
+}
+
+/// `node1` on loopback without a kernel program, not yet started; what it logs goes to `daemon.log` in `dir`.
+pub(crate) fn daemon_on_loopback(dir: &Path, ports: &DaemonPorts) -> Command {
+    let log = std::fs::File::create(dir.join("daemon.log")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_autoradio-edge"));
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command.args(["run", "--domain", "radio.test", "--name", "node1", "--xdp", "off"]);
+    command.args(["--address", "127.0.0.1", "--dns-listen", "127.0.0.1"]);
+    for (flag, port) in [
+        ("--dns-port", ports.dns),
+        ("--http-port", ports.http),
+        ("--icecast-port", ports.icecast),
+        ("--etcd-client-port", ports.etcd),
+        ("--etcd-peer-port", ports.etcd_peer),
+    ] {
+        command.args([flag, &port.to_string()]);
+    }
+    command.arg("--admin-listen").arg(format!("127.0.0.1:{}", ports.admin));
+    command.arg("--state-dir").arg(dir).stdin(Stdio::null()).stderr(log);
+    command
+}
+
 /// Waits until `met` gives something, at most `within`.
 pub(crate) async fn until<Answer>(
     what: &str,
